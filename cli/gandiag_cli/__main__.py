@@ -1,0 +1,5 @@
+"""`python -m gandiag_cli`: the same as `gandiag`."""
+
+from gandiag_cli.app import main
+
+main()

@@ -1,0 +1,90 @@
+"""`gandiag techniques`: what can be switched on, and what is known of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gandiag.techniques.base import Card
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The technique to show in full.")] = None,
+) -> None:
+    """List the techniques, or show one: what it treats, its source, its cost, what to mind, and its code."""
+    from gandiag.report.terminal import console
+    from gandiag.techniques import TECHNIQUES, parse
+
+    out = console()
+    if name is None:
+        _table([made.card for made in TECHNIQUES], out)
+    else:
+        made = parse(name)
+        _card(made.card, made.params(), out)
+
+
+def _table(cards: list[Card], out: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("name", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("what it does, and the findings it treats")
+    for card in cards:
+        treats = " ".join(sorted(card.treats, key=lambda code: -card.treats[code]))
+        table.add_row(
+            Text(card.name, style="bold"),
+            f"{card.cost:g} x",
+            Text.assemble(card.summary, "\n", (treats, "dim")),
+        )
+    out.print(table)
+    out.print()
+    out.print("Switch one on:  gandiag run --enable NAME -- python train.py", soft_wrap=True)
+    out.print("Read its card:  gandiag techniques NAME", soft_wrap=True)
+
+
+def _card(card: Card, params: dict[str, object], out: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from gandiag.report.terminal import bullets, heading
+    from gandiag.report.words import run_line
+
+    out.print(Text(card.name, style="bold"))
+    out.print(card.summary)
+    out.print()
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for fact, value in (
+        (
+            "treats",
+            ", ".join(f"{code} ({share:.1f})" for code, share in sorted(card.treats.items(), key=lambda t: -t[1])),
+        ),
+        ("source", card.source),
+        ("time", f"{card.cost:g} x a plain step"),
+        ("acts at", ", ".join(card.seams).replace("_", " ")),
+        ("parameters", ", ".join(f"{key}={value}" for key, value in params.items()) or "none"),
+        ("needs a loss", ", ".join(card.suits)),
+        ("not with", ", ".join(card.conflicts)),
+        ("not with layers", ", ".join(card.layers)),
+        ("start anew", "yes: it changes what D's weights mean" if card.restart else ""),
+    ):
+        if value:
+            facts.add_row(Text(fact, style="dim"), Text(value))
+    out.print(facts)
+    if card.cautions:
+        heading(out, "Mind")
+        bullets(out, card.cautions)
+    heading(out, "Switch it on")
+    out.print(Text(f"  {run_line([{'name': card.name, 'params': params}], None)}", style="cyan"), soft_wrap=True)
+    if card.snippet:
+        heading(out, "Or write it into the script")
+        code = card.snippet
+        for key, setting in params.items():
+            code = code.replace(f"{{{key}}}", str(setting))
+        for line in code.splitlines():
+            out.print(Text(f"  {line}"), soft_wrap=True)

@@ -1,0 +1,90 @@
+"""D's penultimate features: how they differ between real and fake, and whether they are alive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gandiag.loop import Call, Observer, Step
+from gandiag.loop.calls import Kind
+from gandiag.probes.base import Probe, Row, probe
+
+
+@probe("features")
+class Features(Probe):
+    """Columns `features/...`, in each tenth iteration.
+
+    `mean_gap`: |mean(real) - mean(fake)| over the real features' root mean square; `variance_gap`: mean
+    absolute log ratio of the variances; `dead_share`: features that are constant over both batches;
+    `effective_rank_*`: participation ratio of the covariance, (sum l)^2 / sum l^2 over its eigenvalues l, from
+    traces alone (an eigenvalue routine would synchronise on a GPU); `similarity_*`: mean cosine similarity of
+    the pairs within a batch, 1 when all samples look the same to D.
+    """
+
+    every = 10
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[Call, Tensor]] = []
+
+    def wants_features(self, iteration: int) -> bool:
+        """In each tenth iteration."""
+        return iteration % self.every == 1
+
+    def call_ended(self, call: Call, role: str, features: Tensor | None, row: Row) -> None:
+        """Keep the features until the step says what the call was."""
+        if features is not None:
+            self._seen.append((call, features))
+
+    def before_step(self, step: Step, row: Row, observer: Observer) -> None:
+        """Compare the real with the fake call of D's step."""
+        if step.role == "g":
+            return
+        seen, self._seen = self._seen, []
+        found: dict[str, Tensor] = {}
+        for call, features in seen:
+            rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
+            if call.kind is Kind.CAT and rows is not None and len(rows) == len(features):
+                found["real"], found["fake"] = features[~rows], features[rows]
+            elif call.kind in (Kind.REAL, Kind.FAKE):
+                found[str(call.kind)] = features
+        if {"real", "fake"} <= set(found):
+            row.scalars.update(feature_statistics(real=found["real"], fake=found["fake"]))
+
+
+def feature_statistics(*, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """The columns of `Features`, each 0-dim.
+
+    Args:
+        real: D's features of a real batch, shape (n, f).
+        fake: of a fake batch, shape (m, f).
+    """
+    real, fake = real.float(), fake.float()
+    scale = real.square().mean().sqrt().clamp_min(1e-12)
+    gap = (real.mean(dim=0) - fake.mean(dim=0)).square().mean().sqrt()
+    variance = real.var(dim=0, unbiased=False), fake.var(dim=0, unbiased=False)
+    both = torch.cat([real, fake])
+    floor = 1e-8 * scale.square()
+    return {
+        "features/mean_gap": gap / scale,
+        "features/variance_gap": ((variance[0] + floor).log() - (variance[1] + floor).log()).abs().mean(),
+        "features/dead_share": (both.amax(dim=0) == both.amin(dim=0)).float().mean(),
+        "features/effective_rank_real": participation(real),
+        "features/effective_rank_fake": participation(fake),
+        "features/similarity_real": similarity(real),
+        "features/similarity_fake": similarity(fake),
+    }
+
+
+def participation(x: Tensor) -> Tensor:
+    """Participation ratio of the covariance of rows, in [1, min(n, f)]; 0 if all rows are equal. Shape (n, f)."""
+    centred = x - x.mean(dim=0)
+    gram = centred @ centred.T if len(x) <= x.shape[1] else centred.T @ centred
+    trace = gram.diagonal().sum()
+    return trace.square() / gram.square().sum().clamp_min(1e-30)
+
+
+def similarity(x: Tensor) -> Tensor:
+    """Mean cosine similarity over all pairs of different rows, in [-1, 1]. Shape (n, f)."""
+    n = max(len(x), 2)
+    unit = torch.nn.functional.normalize(x, dim=1)
+    return (unit.sum(dim=0).square().sum() - unit.square().sum()) / (n * (n - 1))

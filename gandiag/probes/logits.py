@@ -1,0 +1,67 @@
+"""D's logits on real and fake samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gandiag.loop import Call, Observer, Step
+from gandiag.loop.calls import Kind
+from gandiag.probes.base import Probe, Row, probe
+
+#: Outputs kept of one batch: patch discriminators put out thousands of scores for each image.
+MOST = 1024
+
+
+@probe("logits")
+class Logits(Probe):
+    """Columns `d/logits/{real,fake}/...`, `d/accuracy` and `g/logits/fake/...`.
+
+    A D that ends in a sigmoid is read as a logit, so that the columns mean the same for all. `positive` is
+    the share judged real. `d/accuracy` is the mean of the shares judged right on real and on fake.
+    """
+
+    def before_step(self, step: Step, row: Row, observer: Observer) -> None:
+        """Keep references; the statistics are taken of a hundred iterations at once."""
+        if step.role == "g":
+            for call in step.of(Kind.FAKE):
+                _keep(row, "g/logits/fake", call)
+            return
+        for call in step.of(Kind.REAL):
+            _keep(row, "d/logits/real", call)
+        for call in step.of(Kind.FAKE):
+            _keep(row, "d/logits/fake", call)
+        for call in step.of(Kind.CAT):
+            rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
+            if rows is not None and call.output is not None and len(call.output) == len(rows):
+                _keep(row, "d/logits/real", call, ~rows)
+                _keep(row, "d/logits/fake", call, rows)
+
+    def reduce(self, prefix: str, batch: Tensor) -> dict[str, Tensor]:
+        """Mean, std, quantiles and the share above zero, each of shape (t,)."""
+        n = batch.shape[1]
+        ordered = batch.sort(dim=1).values
+        columns = {
+            "mean": batch.mean(dim=1),
+            "std": batch.std(dim=1, unbiased=False),
+            "q05": ordered[:, int(0.05 * (n - 1))],
+            "q50": ordered[:, (n - 1) // 2],
+            "q95": ordered[:, round(0.95 * (n - 1))],
+            "positive": (batch > 0).float().mean(dim=1),
+        }
+        return {f"{prefix}/{name}": values for name, values in columns.items()}
+
+
+def _keep(row: Row, prefix: str, call: Call, rows: Tensor | None = None) -> None:
+    if call.output is None:
+        return
+    output = call.output if rows is None else call.output[rows]
+    flat = output.flatten()
+    if flat.numel() > MOST:
+        flat = flat[:: -(-flat.numel() // MOST)]
+    row.batches[prefix] = as_logits(flat) if call.probability else flat
+
+
+def as_logits(probability: Tensor) -> Tensor:
+    """Logits of probabilities, in float64 so that 1 - 1e-9 is not 1; at most 36.7 in absolute value."""
+    return torch.logit(probability.to(torch.float64), eps=2.0**-53).to(torch.float32)

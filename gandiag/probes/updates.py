@@ -1,0 +1,34 @@
+"""How far an optimizer step moves the weights."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gandiag.loop import Observer, Step
+from gandiag.probes.base import Probe, Row, parameter_names, probe
+from gandiag.probes.gradients import norms
+
+
+@probe("updates")
+class Updates(Probe):
+    """Columns `update/{d,g}`: |step| / |weights|, in each 50th iteration: it copies the parameters once."""
+
+    every = 50
+
+    def __init__(self) -> None:
+        self._before: list[tuple[nn.Parameter, Tensor]] = []
+
+    def before_step(self, step: Step, row: Row, observer: Observer) -> None:
+        """Keep the weights."""
+        self._before = []
+        if step.iteration % self.every == 1 and step.role != "both":
+            self._before = [(p, p.detach().clone()) for _, p in parameter_names(observer, step)]
+
+    def after_step(self, step: Step, row: Row, observer: Observer) -> None:
+        """Compare."""
+        if not self._before:
+            return
+        weights = norms([before for _, before in self._before]).norm()
+        moved = norms([p.detach() - before for p, before in self._before]).norm()
+        row.scalars[f"update/{step.role}"] = moved / weights.clamp_min(1e-30)
+        self._before = []

@@ -1,0 +1,89 @@
+"""Minibatch discrimination: D sees how close each sample is to the others of its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gandiag.techniques.base import Card, Technique, positive, technique
+
+
+def closeness(features: Float[Tensor, "n f"], kernel: Float[Tensor, "f kernels dims"]) -> Float[Tensor, "n kernels"]:
+    """How close each sample is to all others of the batch, for each kernel: sum_j exp(-|M_i - M_j|_1).
+
+    Without the sample itself, whose term is always 1.
+    Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
+    """
+    m = torch.einsum("nf,fkd->nkd", features, kernel)
+    distance = (m.unsqueeze(0) - m.unsqueeze(1)).abs().sum(dim=3)
+    return torch.exp(-distance).sum(dim=0) - 1
+
+
+@technique(
+    Card(
+        name="minibatch_discrimination",
+        summary="Gives D the closeness of each sample to the rest of its batch, so that it sees a lack of variety.",
+        treats={"GD104": 0.6, "GD101": 0.45, "GD103": 0.35, "GD105": 0.3},
+        source="Salimans et al. 2016, arXiv:1606.03498, section 3.2",
+        seams=("networks",),
+        cost=1.2,
+        cautions=(
+            "time and memory grow with the square of the batch",
+            "its kernels are trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack them",
+        ),
+        restart=True,
+        snippet="""\
+m = torch.einsum("nf,fkd->nkd", h, self.kernel)          # h: the input of D's last layer; kernel (f, 50, 5)
+near = torch.exp(-(m[None] - m[:, None]).abs().sum(3)).sum(0) - 1
+out = self.last(torch.cat([h, near], dim=1))""",
+    )
+)
+@dataclass
+class MinibatchDiscrimination(Technique):
+    """Minibatch discrimination as an additive head.
+
+    last(cat(h, near)) = last(h) + near @ w: concatenation before a linear layer is the layer plus a second
+    one on what was concatenated, so the script's layer stays as it is.
+
+    Attributes:
+        kernels: how many; the paper takes 100, 50 is torch users' habit.
+        dims: the dimension of each.
+    """
+
+    kernels: int = 50
+    dims: int = 5
+    _kernel: nn.Parameter | None = field(default=None, init=False, repr=False)
+    _out: nn.Parameter | None = field(default=None, init=False, repr=False)
+    _head: nn.Module | None = field(default=None, init=False, repr=False)
+
+    def check(self) -> None:
+        """Refuse sizes that mean nothing."""
+        positive("minibatch_discrimination", kernels=self.kernels, dims=self.dims)
+
+    def prepare(self, d: nn.Module, *, stem: nn.Module, head: nn.Module, generator: torch.Generator) -> None:
+        """Draw the kernels; the new head starts at zero, so that D begins as the script made it."""
+        weight = head.weight
+        assert isinstance(weight, Tensor)
+        width = weight[0].numel()
+        draw = torch.randn(
+            (width, self.kernels, self.dims), generator=generator, device=weight.device, dtype=weight.dtype
+        )
+        self._kernel = nn.Parameter(draw / width**0.5)
+        self._out = nn.Parameter(torch.zeros(self.kernels, weight.shape[0], device=weight.device, dtype=weight.dtype))
+        self._head = head
+
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """The kernels and the new head."""
+        return [p for p in (self._kernel, self._out) if p is not None]
+
+    def head(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
+        """The layer's output plus that of the new head."""
+        output = forward(x)
+        if layer is not self._head or self._kernel is None or self._out is None:
+            return output
+        added = closeness(x.flatten(1), self._kernel) @ self._out
+        return output + added.reshape(output.shape)
