@@ -39,7 +39,7 @@ class Progress(Listener):
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def started(self, trial: Trial) -> None:
         """Draw a bar."""
@@ -54,4 +54,4 @@ class Progress(Listener):
         self._bars.remove_task(self._tasks.pop(outcome.trial.name))
         reason = f": {outcome.because.splitlines()[-1]}" if outcome.because else ""
         line = f"  {outcome.trial.name} {outcome.status} after {outcome.iterations:,} iterations{reason}"
-        self._console.print(visible(line), markup=False)
+        self._console.print(visible(line), markup=False, soft_wrap=True)

@@ -68,7 +68,7 @@ def _show_plan(plan: Plan) -> None:
     lines = [
         f"{plan.run_dir} is {plan.verdict}.",
         *(f"  {'candidate' if arm.techniques else 'control':10s}{' '.join(arm.techniques)}" for arm in plan.arms),
-        f"About {plan.schedule.cost:.1f} to {plan.schedule.budget:g} times the training of the recorded run "
+        f"About {plan.schedule.cost:g} to {plan.schedule.budget:g} times the training of the recorded run "
         f"({plan.iterations:,} iterations), steps of up to {max(arm.cost for arm in plan.arms):.1f} times the time.",
         f"This runs, in {visible(plan.cwd)}:",
         f"  {visible(shlex.join(plan.command))}",
