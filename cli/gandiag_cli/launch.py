@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gandiag.errors import GandiagError, NothingRecorded, UsageError
+from gandiag.errors import GandiagError, NothingRecorded, TechniqueRefused, UsageError
 
-#: Python's options that make it ignore PYTHONPATH or sitecustomize, and so gandiag.
-_BLINDING = {"-I", "-E", "-S"}
+#: Python's options that make it ignore PYTHONPATH or sitecustomize, and so gandiag; also joined, as in `-uI`.
+_BLINDING = re.compile(r"-[bBdiOPqRsuvx]*[IES][A-Za-z]*")
 
 
 def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, Any]) -> Path:
@@ -32,6 +35,8 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
 
     Raises:
         UsageError: nothing to run, or not found.
+        RunDirError: the run directory holds something else.
+        TechniqueRefused: a technique cannot be applied to this script; nothing has been trained.
         NothingRecorded: the command failed, or ended without a recording; the message says why.
     """
     words = list(command)
@@ -44,33 +49,41 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
         raise UsageError(f"cannot run {words[0]!r}: there is no such program on the PATH")
     from gandiag.rundir import default_path
 
+    _check_techniques(options.get("techniques") or ())
     path = (run_dir or default_path(_script(words))).absolute()
-    _check_writable(path)
+    before = _check_usable(path)
     print(f"gandiag: recording to {_short(path)}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="gandiag-") as notes:
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(package_folder() / "boot" / "site"), os.environ.get("PYTHONPATH", "")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [_boot_folder(), os.environ.get("PYTHONPATH")])),
             "GANDIAG_RUN_DIR": str(path),
             "GANDIAG_NOTES": notes,
             "GANDIAG_OPTIONS": json.dumps({**options, "command": words}),
         }
         code = _supervise([program, *words[1:]], environment)
         seen = _read_notes(Path(notes))
-    iterations = _iterations(path)
-    if code == 2 and not iterations and not seen.get("iterations") and not seen.get("recorded"):
-        # The script was refused before its first step; what was wrong is on the screen already.
-        raise NothingRecorded(f"the command ended with exit code 2 before its first iteration; {_why(words, seen)}")
-    if iterations is None:
-        failed = f"the command failed with exit code {code} and " if code else "the command ended and "
+    recorded = len(_attempts(path)) > before
+    if not recorded:
+        with contextlib.suppress(OSError):  # not empty: it was there before, and is somebody's
+            path.rmdir()
+    if "refused" in seen:
+        raise TechniqueRefused(seen["refused"])
+    if not recorded:
+        failed = f"the command {_ended(code)} and " if code else "the command ended and "
         raise NothingRecorded(f"{failed}nothing was recorded: {_why(words, seen)}")
+    iterations = _iterations(path)
     print(f"gandiag: recorded {iterations:,} iterations in {_short(path)}", file=sys.stderr)
     if code:
         raise NothingRecorded(
-            f"the command failed with exit code {code} after {iterations:,} iterations; what it did until then is in "
+            f"the command {_ended(code)} after {iterations:,} iterations; what it did until then is in "
             f"{_short(path)} and can be analyzed: gandiag analyze {_short(path)}"
         )
     return path
+
+
+def _ended(code: int) -> str:
+    return f"failed with exit code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
 
 
 def _supervise(words: list[str], environment: dict[str, str]) -> int:
@@ -91,7 +104,9 @@ def _supervise(words: list[str], environment: dict[str, str]) -> int:
 def _why(words: list[str], seen: dict[str, Any]) -> str:
     """The most likely reason why there is no recording."""
     python = Path(words[0]).name.startswith("python")
-    flags = [w for w in words[1:] if w in _BLINDING] if python else []
+    flags = [
+        w for w in itertools.takewhile(lambda w: w.startswith("-"), words[1:]) if python and _BLINDING.fullmatch(w)
+    ]
     if flags:
         return (
             f"Python was started with {flags[0]}, which makes it ignore gandiag; leave it out, "
@@ -114,22 +129,35 @@ def _why(words: list[str], seen: dict[str, Any]) -> str:
 
 def _read_notes(folder: Path) -> dict[str, Any]:
     notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    refused = [note for note in notes if "refused" in note]
     # Launchers and data workers import torch too: the process that did most is the one to speak of.
-    return max(notes, key=lambda n: (n["iterations"], n["optimizers"]), default={})
+    return refused[0] if refused else max(notes, key=lambda n: (n["iterations"], n["optimizers"]), default={})
 
 
-def _iterations(path: Path) -> int | None:
-    from gandiag.errors import RunDirError
+def _attempts(path: Path) -> list[Path]:
+    return list(path.glob("rank*.a*"))
+
+
+def _iterations(path: Path) -> int:
     from gandiag.rundir import RunReader
 
-    try:
-        scalars = RunReader(path).scalars()
-    except RunDirError:
-        return None
-    return int(scalars["iteration"].max()) if len(scalars.get("iteration", ())) else 0
+    iteration = RunReader(path).scalars().get("iteration", ())
+    return int(max(iteration, default=0))
 
 
-def _check_writable(path: Path) -> None:
+def _check_techniques(techniques: Sequence[str]) -> None:
+    """What can be known before the start is refused before the start."""
+    if techniques:
+        from gandiag.interventions import refusals
+        from gandiag.techniques import parse
+
+        refusals.conflicts([parse(text) for text in techniques])
+
+
+def _check_usable(path: Path) -> int:
+    """Refuse a directory that cannot be written or holds something else; count the attempts in it."""
+    from gandiag.rundir import RunReader
+
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".gandiag-write-test"
@@ -139,6 +167,9 @@ def _check_writable(path: Path) -> None:
         raise GandiagError(
             f"cannot write to the run directory {path} ({error.strerror}): give another one with --run-dir"
         ) from None
+    if (path / "run.json").exists():
+        RunReader(path)  # not ours, too new or damaged: its error says so
+    return len(_attempts(path))
 
 
 def package_folder() -> Path:
@@ -146,6 +177,10 @@ def package_folder() -> Path:
     import gandiag
 
     return Path(next(iter(gandiag.__path__)))
+
+
+def _boot_folder() -> str:
+    return str(package_folder() / "boot" / "site")
 
 
 def _script(words: list[str]) -> str:

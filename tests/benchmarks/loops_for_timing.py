@@ -1,0 +1,55 @@
+"""Two plain training loops, one iteration a call, for timing what watching costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Loop = tuple[nn.Sequential, nn.Sequential, Callable[[], None]]
+
+
+def ring() -> Loop:
+    """Eight points on a circle, MLPs of 2x128, batch 128."""
+    generator = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    discriminator = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 1))
+    angles = torch.arange(8) * torch.pi / 4
+    real = torch.stack([angles.cos(), angles.sin()], dim=1).repeat(16, 1)
+    return generator, discriminator, step_of(generator, discriminator, real, latent=2)
+
+
+def digits() -> Loop:
+    """Images of 8x8, convolutions with 32 and 64 channels and batch norm, batch 64."""
+    generator = nn.Sequential(
+        *(nn.Linear(32, 64 * 4), nn.Unflatten(1, (64, 2, 2)), nn.BatchNorm2d(64), nn.ReLU()),
+        *(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Tanh()),
+    )
+    discriminator = nn.Sequential(
+        *(nn.Conv2d(1, 32, 4, 2, 1), nn.LeakyReLU(0.2)),
+        *(nn.Conv2d(32, 64, 4, 2, 1), nn.BatchNorm2d(64), nn.LeakyReLU(0.2)),
+        *(nn.Flatten(), nn.Linear(64 * 4, 1)),
+    )
+    return generator, discriminator, step_of(generator, discriminator, torch.rand(64, 1, 8, 8), latent=32)
+
+
+def step_of(generator: nn.Module, discriminator: nn.Module, real: Tensor, *, latent: int) -> Callable[[], None]:
+    """One D step and one G step with the non-saturating loss."""
+    optimizers = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, discriminator)]
+    loss = nn.BCEWithLogitsLoss()
+    ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+
+    def step() -> None:
+        fake = generator(torch.randn(len(real), latent))
+        optimizers[1].zero_grad()
+        (loss(discriminator(real), ones) + loss(discriminator(fake.detach()), zeros)).backward()
+        optimizers[1].step()
+        optimizers[0].zero_grad()
+        loss(discriminator(fake), ones).backward()
+        optimizers[0].step()
+
+    return step
+
+
+LOOPS = {"ring, MLP 2x128, batch 128": ring, "digits, DCGAN, batch 64": digits}
