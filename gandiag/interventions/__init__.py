@@ -1,8 +1,8 @@
 """Techniques at work on an observed loop.
 
-`director` runs each forward of D with the networks and D-input seams, `critic` gives techniques D as a
-function that leaves no trace, `engine` acts around the optimizer steps. What may happen where is written
-down in `gandiag.techniques.base`.
+`engine` sits in the loop and calls the rest: `refusals` and `preparing` before training, `network` inside each
+forward of D, `pairs` and `critic` (D as a function that leaves no trace) for the losses of techniques, `added` for
+their parameters. What may happen where is written down in `gandiag.techniques.base`.
 """
 
 from gandiag.interventions.engine import Interventions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,15 +11,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gandiag.errors import TechniqueRefused
+from gandiag.interventions import refusals
+from gandiag.interventions.added import Added
+from gandiag.interventions.arguments import replace_samples, samples
 from gandiag.interventions.critic import DCritic
-from gandiag.interventions.network import Changes, find_ends, preserved, replace_samples
+from gandiag.interventions.network import Changes
 from gandiag.interventions.pairs import Pair, loss_weight, pairs
+from gandiag.interventions.preparing import prepare
 from gandiag.loop import Call, Observer, Step
-from gandiag.loop.observer import Director, Listener
-from gandiag.techniques import Technique, parse
+from gandiag.loop.listener import Director, Listener
+from gandiag.techniques import Batch, Technique, parse
 
 #: Where gandiag's own random stream starts: a fixed number, so that a run with a technique can be repeated.
 SEED = 20_718
+#: D's steps in which the script's loss is looked at: on a batch of equal logits all losses look alike.
+FIRST_STEPS = 3
 
 
 class Interventions(Director, Listener):
@@ -38,14 +44,14 @@ class Interventions(Director, Listener):
         self.techniques = [parse(t) for t in techniques]
         self.counts: dict[str, int] = {t.card.name: 0 for t in self.techniques}
         self._observer = observer
+        self._added = Added(self.techniques)
         self._generators: dict[torch.device, torch.Generator] = {}
         self._changes: dict[int, Changes] = {}
-        self._own: dict[int, Optimizer] = {}
         self._rates: list[tuple[dict[str, Any], Any]] = []
-        self._real: Pair | None = None
+        self._last: dict[int, Pair] = {}  # of each D, by id
         self._weight: Tensor | None = None
         self._started = False
-        _refuse_conflicts(self.techniques)
+        refusals.conflicts(self.techniques)
         # Takeovers first: what is added to the gradients must not be thrown away with the script's.
         self._losses = sorted((t for t in self.techniques if t.has("d_loss", "g_loss")), key=lambda t: not t.takes_over)
 
@@ -53,44 +59,34 @@ class Interventions(Director, Listener):
         """D must be known before its first forward as soon as any technique is on."""
         return bool(self.techniques)
 
-    def extra_parameters(self) -> list[nn.Parameter]:
-        """Parameters that techniques added to D."""
-        return [p for t in self.techniques for p in t.extra_parameters()]
-
     # -- before training ----------------------------------------------------------------------------------
 
     def roles_known(self, observer: Observer) -> None:
         """Refuse what cannot work on these nets, before the first step."""
-        if self._started:
-            if self._changes and not all(id(net) in self._changes for net in observer.nets("d")):
+        for changes in self._changes.values():
+            if observer.roles.of(observer.units.owner(changes.net)) == "g":
                 raise TechniqueRefused(
                     "the data flows the other way than names and shapes suggested: the generator was taken for the "
                     "discriminator; say which is which with --generator NAME --discriminator NAME"
                 )
-            return
-        for technique in self.techniques:
-            for net in observer.nets("d"):
-                bad = sorted({type(m).__name__ for m in net.modules()} & set(technique.card.layers))
-                if bad:
-                    raise TechniqueRefused(
-                        f"{technique.card.name} penalises D's slope at each sample, and {type(net).__name__} holds "
-                        f"{', '.join(bad)}, which mixes the samples of a batch: replace it by layer normalisation, or "
-                        "use spectral_norm, pacgan or instance_noise"
-                    )
+        refusals.layers(self.techniques, observer.nets("d"))
+        refusals.ranks(self.techniques)
 
     def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            for technique in self.techniques:
-                technique.start(self._observer.nets("g"))
+        self._started = True
+        for technique in self.techniques:
+            technique.start(self._nets("g"))
+        if any(technique.has("learning_rate") for technique in self.techniques):
+            # D may step before G's optimizer has ever been seen, if it was made before the watching began.
+            for optimizer in _optimizers_of(self._nets("g")):
+                self._observer.optimizer_made(optimizer)
 
     def _prepare(self, net: nn.Module, args: Any, kwargs: Any) -> Changes:
         device = next(net.parameters()).device
-        with self._observer.quiet(), preserved([net], device), torch.no_grad():
-            ends = find_ends(net, lambda: net(*args, **kwargs))
-        changes = Changes(self.techniques, ends)
-        for technique in self.techniques:
-            technique.prepare(net, stem=ends.stem, head=ends.head, generator=self._generator(device))
+        refusals.parts(self.techniques, net, self._observer)
+        refusals.precision(self.techniques, device)
+        with self._observer.quiet():
+            changes = prepare(net, args, kwargs, self.techniques, generator=self._generator(device))
         self._changes[id(net)] = changes
         return changes
 
@@ -98,19 +94,23 @@ class Interventions(Director, Listener):
 
     def forward(self, call: Call, role: str, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """D's forward with everything that acts inside it; G's as it is."""
-        self._start()
+        guard = self._observer._guard  # what follows is gandiag's own work, but for `run`
+        if not self._started:
+            guard(self._start)
         if role != "d":
             return run(call.unit, *args, **kwargs)
-        changes = self._changes.get(id(call.unit)) or self._prepare(call.unit, args, kwargs)
+        changes = self._changes.get(id(call.unit)) or guard(self._prepare, call.unit, args, kwargs)
+        if changes is None:  # gandiag has switched itself off
+            return run(call.unit, *args, **kwargs)
         for technique in self.techniques:
             if technique.has("weights", "stem", "head"):
                 self.counts[technique.card.name] += 1
         if call.grad_enabled and call.unit.training:
-            args, kwargs = self._change_input(call, changes, args, kwargs)
-        return changes.run(call.unit, args, kwargs, forward=run, update=call.unit.training)
+            args, kwargs = guard(self._change_input, call, changes, args, kwargs) or (args, kwargs)
+        return changes.run(args, kwargs, forward=run, update=call.unit.training)
 
     def _change_input(self, call: Call, changes: Changes, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        x = _samples(args, kwargs)
+        x = samples(args, kwargs)
         if x is None:
             return args, kwargs
         new = x
@@ -119,27 +119,29 @@ class Interventions(Director, Listener):
                 new = technique.d_input(new, generator=self._generator(x.device))
                 self.counts[technique.card.name] += 1
         if new is not x:
-            call.seen = [new.detach() if seen.ndim >= 2 and i == 0 else seen for i, seen in enumerate(call.seen)]
+            first = next(i for i, seen in enumerate(call.seen) if seen.ndim >= 2)
+            call.seen = [new.detach() if i == first else seen for i, seen in enumerate(call.seen)]
             call.args, call.kwargs = replace_samples(call.args, call.kwargs, new.detach())
-        if new.requires_grad and any(t.has("g_loss") for t in self.techniques):
-            new = _Gate.apply(new, self, call, changes)
+        # A leaf is a point of the script's own gradient penalty: nothing flows on from it.
+        if x.grad_fn is not None and any(t.has("g_loss") for t in self.techniques):
+            new = _Gate.apply(new, self, call, changes)  # type: ignore[no-untyped-call]
         return (args, kwargs) if new is x else replace_samples(args, kwargs, new)
 
     def gradient_for_g(self, call: Call, changes: Changes, x: Tensor, gradient: Tensor) -> Tensor:
         """What shall flow into G at D's input, in place of what the script's loss sends there."""
+        pair = self._last.get(id(call.unit))
         # Inside torch.autograd.grad it is the script's own penalty, which must get what it asked for. Before any
         # real batch has been seen (the first round of a loop that steps G first) there is nothing to compare with.
-        if self._observer._in_grad or self._real is None:
+        if self._observer._in_grad or pair is None:
             return gradient
+        critic = DCritic(self._observer, changes, real=pair.real_call, fake=call)
         total: Tensor | None = None
         with torch.enable_grad():
             for technique in self._losses:
                 if not technique.has("g_loss"):
                     continue
                 fake = x.detach().requires_grad_()
-                sides = {"real": self._real.real_call, "fake": call}
-                batch = self._batch(self._real.real, fake, DCritic(self._observer, changes, sides))
-                loss = technique.g_loss(batch)
+                loss = technique.g_loss(self._batch(pair.real, fake, critic))
                 if loss is None:
                     continue
                 (own,) = torch.autograd.grad(loss, fake)
@@ -152,72 +154,84 @@ class Interventions(Director, Listener):
 
     def before_step(self, step: Step) -> None:
         """Add to, replace, clip the gradients, and set the rates, in this order."""
-        if step.role in ("d", "both") and self._losses:
-            self._d_gradients(step)
-        parameters = [p for group in step.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if step.role in ("d", "both"):
+            if step.index == 0:
+                refusals.own_penalty(self.techniques, step)
+            if self._losses:
+                self._d_gradients(step)
+        held = [p for group in step.optimizer.param_groups for p in group["params"]] + self._added.of(step.optimizer)
         for technique in self.techniques:
             if technique.has("clip"):
-                technique.clip(parameters)
+                technique.clip([p for p in held if p.grad is not None])
                 self.counts[technique.card.name] += 1
         if step.role in ("d", "g"):
             self._set_rates(step)
 
     def after_step(self, step: Step) -> None:
-        """Put the rates back, step the added parameters, and move the averages."""
-        if step.role != "g" and self.extra_parameters():
-            self._step_own(step.optimizer)
+        """Step the added parameters, put the rates back."""
+        with self._observer.quiet():
+            if step.role != "g":
+                self._added.step(step.optimizer)
+            # As if they were D's: the script clears D's gradients before it fills them for D's step.
+            for p in self._added.all() if step.role == "g" else self._added.of(step.optimizer):
+                p.grad = None
         for group, rate in self._rates:
             group["lr"] = rate
         self._rates = []
-        for p in self.extra_parameters():
-            # As if they were D's: the script clears D's gradients before it fills them for D's step.
-            p.grad = None
+
+    def iteration_ended(self, iteration: int) -> None:
+        """Move the averages: once for each round, however many optimizers G has."""
         for technique in self.techniques:
-            if technique.has("after_g_step") and step.role != "d":
-                technique.after_g_step(self._observer.nets("g"))
+            if technique.has("after_g_step"):
+                technique.after_g_step(self._nets("g"))
                 self.counts[technique.card.name] += 1
 
     def _d_gradients(self, step: Step) -> None:
         found = pairs(step)
-        if found:
-            self._real = found[-1]
+        self._last.update({id(pair.real_call.unit): pair for pair in found})
+        if not found:
+            if step.index == 0:
+                raise refusals.unlabelled(self._losses[0], step)
+            return
         losing = [t for t in self._losses if t.has("d_loss")]
         if not losing:
             return
-        if not found:
-            if step.index == 0:
-                kinds = ", ".join(f"{call.kind}" for call in step.calls) or "none"
-                raise TechniqueRefused(
-                    f"{losing[0].card.name} needs to know which of D's calls saw real and which saw fake samples, and "
-                    f"D's first step was fed by these calls: {kinds}. Augmentation between G and D without autograd "
-                    "hides where a sample came from; apply it inside D, or turn on a technique that needs no labels "
-                    "(spectral_norm, instance_noise, pacgan)"
-                )
-            return
-        parameters = [p for net in self._observer.nets("d") for p in net.parameters() if p.requires_grad]
-        parameters += self.extra_parameters()
-        self._weight = loss_weight(found, self._weight, check=self._needs_bce() and step.index == 0)
+        parameters = [p for net in self._nets("d") for p in net.parameters() if p.requires_grad]
+        parameters += self._added.all()
+        batches = [self._d_batch(pair, check=step.index < FIRST_STEPS) for pair in found]
         for technique in losing:
-            total: Tensor | None = None
-            for pair in found:
-                changes = self._changes[id(pair.real_call.unit)]
-                sides = {"real": pair.real_call, "fake": pair.fake_call}
-                loss = technique.d_loss(self._batch(pair.real, pair.fake, DCritic(self._observer, changes, sides)))
-                if loss is not None:
-                    total = loss / len(found) if total is None else total + loss / len(found)
-            if total is None and not technique.takes_over:
+            losses = [
+                loss * pair.share
+                for pair, batch in zip(found, batches, strict=True)
+                if (loss := technique.d_loss(batch)) is not None
+            ]
+            if not losses:
                 continue
             with self._observer.quiet():
-                gradients = torch.autograd.grad(total, parameters, allow_unused=True) if total is not None else ()
+                gradients = torch.autograd.grad(sum(losses[1:], losses[0]), parameters, allow_unused=True)
             _put(parameters, gradients, replace=technique.takes_over)
             self.counts[technique.card.name] += 1
 
+    def _d_batch(self, pair: Pair, *, check: bool) -> Batch:
+        if any("bce" in t.card.suits for t in self.techniques):
+            self._weight = loss_weight(pair, self._weight, check=check)
+        changes = self._changes[id(pair.real_call.unit)]
+        critic = DCritic(self._observer, changes, real=pair.real_call, fake=pair.fake_call)
+        batch = self._batch(pair.real, pair.fake, critic)
+        # Losses are averaged over pairs, and the script's weight already is what one pair has in its sum.
+        batch.weight = batch.weight / pair.share
+        return batch
+
+    def _batch(self, real: Tensor, fake: Tensor, critic: DCritic) -> Batch:
+        weight = self._weight if self._weight is not None else torch.ones((), device=real.device, dtype=real.dtype)
+        pack = max(t.pack for t in self.techniques)
+        generator = self._generator(real.device)
+        return Batch(real=real, fake=fake, critic=critic, generator=generator, weight=weight, pack=pack)
+
     def _set_rates(self, step: Step) -> None:
+        other = next(iter(self._observer.optimizers("g" if step.role == "d" else "d")), None)
         for technique in self.techniques:
-            if not technique.has("learning_rate"):
-                continue
-            other = next((o for o in self._observer.optimizers("g" if step.role == "d" else "d")), None)
-            if other is None:
+            if not technique.has("learning_rate") or other is None:
                 continue
             for group in step.optimizer.param_groups:
                 rate = technique.learning_rate(role=step.role, own=group["lr"], other=other.param_groups[0]["lr"])
@@ -226,26 +240,9 @@ class Interventions(Director, Listener):
                     group["lr"] = rate
                     self.counts[technique.card.name] += 1
 
-    def _step_own(self, script: Optimizer) -> None:
-        """Train the added parameters by an optimizer of the same class and settings as the script's for D."""
-        group = script.param_groups[0]
-        with self._observer.quiet():
-            own = self._own.get(id(script))
-            if own is None:
-                takes = inspect.signature(type(script)).parameters
-                settings = {key: value for key, value in group.items() if key in takes and key != "params"}
-                own = self._own[id(script)] = type(script)(self.extra_parameters(), **settings)
-            own.param_groups[0]["lr"] = group["lr"]
-            own.step()
-
-    def _needs_bce(self) -> bool:
-        return any("bce" in t.card.suits for t in self.techniques)
-
-    def _batch(self, real: Tensor, fake: Tensor, critic: DCritic) -> Any:
-        from gandiag.techniques import Batch
-
-        weight = self._weight if self._weight is not None else torch.ones((), device=real.device)
-        return Batch(real=real, fake=fake, critic=critic, generator=self._generator(real.device), weight=weight)
+    def _nets(self, role: str) -> list[nn.Module]:
+        """The nets of a role, each once: a gradient must not be added twice."""
+        return list(dict.fromkeys(self._observer.nets(role)))
 
     def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self._generators:
@@ -259,11 +256,14 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, engine: Interventions, call: Call, changes: Changes) -> Tensor:
         ctx.engine, ctx.call, ctx.changes, ctx.x = engine, call, changes, x.detach()
-        return x.view_as(x)
+        # A copy and not a view: torch forbids in-place operations, which D may begin with, on a view made here.
+        return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        return ctx.engine.gradient_for_g(ctx.call, ctx.changes, ctx.x, gradient), None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        engine: Interventions = ctx.engine
+        own = engine._observer._guard(engine.gradient_for_g, ctx.call, ctx.changes, ctx.x, gradient)
+        return gradient if own is None else own, None, None, None
 
 
 def _put(parameters: list[nn.Parameter], gradients: Sequence[Tensor | None], *, replace: bool) -> None:
@@ -272,27 +272,15 @@ def _put(parameters: list[nn.Parameter], gradients: Sequence[Tensor | None], *, 
             if replace and p.grad is not None:
                 p.grad.zero_()
         elif p.grad is None:
-            p.grad = gradient.detach()
+            p.grad = gradient.detach().clone()  # autograd may hand out one tensor, or an expanded one, twice
         elif replace:
             p.grad.copy_(gradient)
         else:
             p.grad.add_(gradient)
 
 
-def _samples(args: Any, kwargs: Any) -> Tensor | None:
-    from gandiag.loop.calls import leaves
-
-    return next((x for x in leaves((args, kwargs)) if x.ndim >= 2), None)
-
-
-def _refuse_conflicts(techniques: list[Technique]) -> None:
-    names = [t.card.name for t in techniques]
-    for technique in techniques:
-        if names.count(technique.card.name) > 1:
-            raise TechniqueRefused(f"{technique.card.name} was asked for twice; give it once, with all its parameters")
-        both = sorted(set(technique.card.conflicts) & set(names))
-        if both:
-            raise TechniqueRefused(
-                f"{technique.card.name} and {both[0]} must not be on together; choose one of them "
-                f"(`gandiag techniques {technique.card.name}` says why)"
-            )
+def _optimizers_of(nets: list[nn.Module]) -> list[Optimizer]:
+    """All live optimizers that train any of these nets, found without waking lazy proxies (see `live_modules`)."""
+    mine = {id(p) for net in nets for p in net.parameters()}
+    live = [thing for thing in gc.get_objects() if Optimizer in type(thing).__mro__ and "param_groups" in vars(thing)]
+    return [o for o in live if any(id(p) in mine for group in o.param_groups for p in group["params"])]

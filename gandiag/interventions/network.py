@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from gandiag.errors import TechniqueRefused
-from gandiag.loop.calls import leaves
-from gandiag.techniques import Technique
+from gandiag.interventions.arguments import map_floats, samples
+from gandiag.techniques import Ends, Technique
 
 
 @contextlib.contextmanager
@@ -44,72 +42,45 @@ def _buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 @dataclass
-class Ends:
-    """The first and the last layer of a net that have weights, in the order in which data flows."""
-
-    stem: nn.Module
-    head: nn.Module
-
-
-def find_ends(net: nn.Module, run: Callable[[], Any]) -> Ends:
-    """Learn a net's first and last layer from one forward.
-
-    The hook is a global one for the time of the call: a hook on the modules would stay behind in copies.
-    """
-    order: list[nn.Module] = []
-    inside = {id(m) for m in net.modules()}
-
-    def note(module: nn.Module, args: Any) -> None:
-        weight = module._parameters.get("weight")
-        if id(module) in inside and weight is not None and weight.ndim >= 2:
-            order.append(module)
-
-    handle = register_module_forward_pre_hook(note)
-    try:
-        run()
-    finally:
-        handle.remove()
-    if not order:
-        raise TechniqueRefused(
-            f"{type(net).__name__} calls no layer with a weight matrix (it may use torch.nn.functional with its own "
-            "parameters), so its first and last layer cannot be found; use techniques that act on gradients, such as r1"
-        )
-    return Ends(order[0], order[-1])
-
-
-@dataclass
 class Changes:
-    """The networks seam of all techniques on one net."""
+    """The networks seam of all techniques on one net.
 
+    Attributes:
+        net: a discriminator.
+        techniques: all that are on.
+        ends: the net's first and last layer, if a technique needs them.
+        catch: for the time of one forward, what to call with the input of the last layer.
+    """
+
+    net: nn.Module
     techniques: list[Technique]
-    ends: Ends
-    captured: Tensor | None = field(default=None, init=False)
+    ends: Ends | None
+    catch: Callable[[Tensor], None] | None = field(default=None, init=False)
 
-    def run(
-        self, net: nn.Module, args: Any, kwargs: Any, *, forward: Callable[..., Any], update: bool, expand: bool = True
-    ) -> Any:
+    def run(self, args: Any, kwargs: Any, *, forward: Callable[..., Any], update: bool, expand: bool = True) -> Any:
         """`forward(net, *args, **kwargs)` with every change in place; all are taken back right after it.
 
         Args:
-            net, args, kwargs, forward: the call.
+            args: of the call.
+            kwargs: of the call.
+            forward: what runs a net with them: the script's own call, or `call_net`.
             update: whether power iterations advance, as they do in the script's own forwards.
             expand: whether outputs get as many rows as the input has (PacGAN gives one for each pack).
         """
         with contextlib.ExitStack() as stack:
             for technique in self.techniques:
-                for layer, weight in technique.weights(training=net.training, update=update).items():
+                for layer, weight in technique.weights(self.net, training=self.net.training, update=update).items():
                     stack.enter_context(_weight(layer, weight))
-            stack.enter_context(_layer(self.ends.stem, "stem", self.techniques, self))
-            if self.ends.head is not self.ends.stem:
-                stack.enter_context(_layer(self.ends.head, "head", self.techniques, self))
-            output = forward(net, *args, **kwargs)
-        rows = _rows(args, kwargs)
-        if rows is None or not expand or not any(t.has("d_output") for t in self.techniques):
+            if self.ends is not None:
+                for layer in {self.ends.stem, self.ends.head}:
+                    stack.enter_context(_layer(layer, self.ends, self))
+            output = forward(self.net, *args, **kwargs)
+        x = samples(args, kwargs)
+        if x is None or not expand or not any(t.has("d_output") for t in self.techniques):
             return output
-        return _map(output, lambda leaf: self.output(leaf, rows))
+        return map_floats(output, lambda leaf: self._expanded(leaf, len(x)))
 
-    def output(self, output: Tensor, rows: int) -> Tensor:
-        """One tensor that D returns, with `rows` rows."""
+    def _expanded(self, output: Tensor, rows: int) -> Tensor:
         for technique in self.techniques:
             output = technique.d_output(output, rows=rows)
         return output
@@ -126,18 +97,20 @@ def _weight(layer: nn.Module, weight: Tensor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _layer(layer: nn.Module, end: str, techniques: list[Technique], changes: Changes) -> Iterator[None]:
+def _layer(layer: nn.Module, ends: Ends, changes: Changes) -> Iterator[None]:
     """For the time of one forward, `layer.forward` is an attribute of the instance, which wins over its class."""
     plain = layer.forward
-    both = changes.ends.head is changes.ends.stem
 
-    def changed(x: Tensor) -> Tensor:
-        changes.captured = x
-        forward: Callable[[Tensor], Tensor] = plain
-        for technique in techniques:
-            for name in ("head", "stem") if both else (end,):
-                if technique.has(name):
-                    forward = _bind(getattr(technique, name), layer, forward)
+    def changed(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if layer is ends.head and changes.catch is not None:
+            changes.catch(x)
+        forward: Callable[[Tensor], Tensor] = lambda x: plain(x, *args, **kwargs)  # noqa: E731
+        # From the inside out: the head's change sees what the stem's made of it, where one layer is both.
+        for end, here in (("head", ends.head), ("stem", ends.stem)):
+            if layer is here:
+                for technique in changes.techniques:
+                    if technique.has(end):
+                        forward = _bind(getattr(technique, end), layer, forward)
         return forward(x)
 
     layer.__dict__["forward"] = changed
@@ -176,42 +149,6 @@ class SigmoidInputs(TorchFunctionMode):
         return output
 
 
-def first_leaf(output: Any) -> Tensor:
-    """The tensor that a loss would use of D's output."""
-    return next(leaves(output))
-
-
-def replace_samples(args: Any, kwargs: Any, x: Tensor) -> tuple[Any, Any]:
-    """The arguments of a call with other samples; row-wise companions (labels) are cut to as many rows."""
-    done = False
-    before = _rows(args, kwargs)
-
-    def swap(value: Any) -> Any:
-        nonlocal done
-        if isinstance(value, Tensor):
-            if not done and value.is_floating_point() and value.ndim >= 2:
-                done = True
-                return x
-            if value.ndim >= 1 and len(value) == before and len(value) != len(x):
-                return value[: len(x)]
-        if type(value) in (list, tuple):
-            return type(value)(swap(item) for item in value)
-        if type(value) is dict:
-            return {key: swap(item) for key, item in value.items()}
-        return value
-
-    return swap(tuple(args)), swap(dict(kwargs))
-
-
-def _rows(args: Any, kwargs: Any) -> int | None:
-    return next((len(x) for x in leaves((args, kwargs)) if x.ndim >= 2), None)
-
-
-def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value) if value.is_floating_point() and value.ndim >= 1 else value
-    if type(value) in (list, tuple):
-        return type(value)(_map(item, change) for item in value)
-    if type(value) is dict:
-        return {key: _map(item, change) for key, item in value.items()}
-    return value
+def call_net(net: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """`net(...)`, hooks and all."""
+    return net(*args, **kwargs)

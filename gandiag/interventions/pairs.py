@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gandiag.errors import TechniqueRefused
+from gandiag.interventions.arguments import pick_rows
 from gandiag.loop import Call, Step
 from gandiag.loop.calls import Kind
 
 
 @dataclass
 class Pair:
-    """One real batch and the fake batch that goes with it, shapes (n, ...) and (m, ...)."""
+    """One real batch and the fake batch that goes with it, shapes (n, ...) and (m, ...).
+
+    Attributes:
+        real, fake: what D saw.
+        real_call, fake_call: the calls, with the labels of these rows alone.
+        share: this pair's part in the mean over all pairs that the same net saw in this step.
+    """
 
     real: Tensor
     fake: Tensor
     real_call: Call
     fake_call: Call
+    share: float = 1.0
 
 
 def pairs(step: Step) -> list[Pair]:
     """All pairs of a D step: several with gradient accumulation or several discriminators."""
-    found = []
-    by_unit: dict[int, tuple[list[Call], list[Call]]] = {}
+    by_unit: dict[int, list[Pair]] = {}
+    sides: dict[int, tuple[list[Call], list[Call]]] = {}
     for call in step.of(Kind.REAL, Kind.FAKE):
-        sides = by_unit.setdefault(id(call.unit), ([], []))
-        sides[call.kind is Kind.FAKE].append(call)
-    for reals, fakes in by_unit.values():
+        sides.setdefault(id(call.unit), ([], []))[call.kind is Kind.FAKE].append(call)
+    for key, (reals, fakes) in sides.items():
         for real, fake in zip(reals, fakes, strict=False):
             a, b = _seen(real), _seen(fake)
             if a is not None and b is not None and a.shape[1:] == b.shape[1:]:
-                found.append(Pair(a, b, real, fake))
+                by_unit.setdefault(key, []).append(Pair(a, b, real, fake))
     for call in step.of(Kind.CAT):
-        x = _seen(call)
         rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
-        if x is not None and rows is not None:
-            found.append(Pair(x[~rows], x[rows], call, call))
-    return found
+        if rows is not None:
+            real, fake = _rows(call, ~rows), _rows(call, rows)
+            a, b = _seen(real), _seen(fake)
+            if a is not None and b is not None:
+                by_unit.setdefault(id(call.unit), []).append(Pair(a, b, real, fake))
+    for found in by_unit.values():
+        for pair in found:
+            pair.share = 1 / len(found)
+    return [pair for found in by_unit.values() for pair in found]
 
 
-def loss_weight(found: list[Pair], last: Tensor | None, *, check: bool) -> Tensor:
+def loss_weight(pair: Pair, last: Tensor | None, *, check: bool) -> Tensor:
     """The script's weight on its loss for the real batch, 0-dim: 0.5 for `(loss_real + loss_fake) / 2`.
 
     Read off the gradient at D's output: binary cross-entropy with target 1 has the gradient
@@ -50,14 +63,15 @@ def loss_weight(found: list[Pair], last: Tensor | None, *, check: bool) -> Tenso
     such a loss; a batch on which D is saturated says nothing, and the last estimate stays.
 
     Args:
-        found: the pairs of this step.
+        pair: one of this step.
         last: the last estimate.
         check: raise TechniqueRefused if the gradient is not that of binary cross-entropy.
     """
-    call = found[0].real_call
+    call = pair.real_call
     output, cotangent = call.output, call.cotangent
-    if output is None or cotangent is None or call.kind is Kind.CAT:
-        return last if last is not None else torch.ones((), device=found[0].real.device)
+    known = last if last is not None else torch.ones((), device=pair.real.device, dtype=pair.real.dtype)
+    if output is None or cotangent is None:
+        return known
     if call.probability:
         slope = -(1 - output)
         at_logits = cotangent * output * (1 - output)
@@ -69,14 +83,34 @@ def loss_weight(found: list[Pair], last: Tensor | None, *, check: bool) -> Tenso
     weight = (at_logits * slope).sum() / power.clamp_min(1e-30)
     if check:
         miss = (at_logits - weight * slope).norm() / at_logits.norm().clamp_min(1e-30)
-        if float(miss) > 0.05 or float(weight) <= 0:
+        # With some weight any loss fits where the logits are nearly equal: hinge misses by as much as they differ,
+        # least squares on probabilities near 1/2 only by its square. Cross-entropy fits up to rounding.
+        spread = (slope - slope.mean()).norm() / slope.norm().clamp_min(1e-30)
+        rounding = max(1e-5, 50 * torch.finfo(slope.dtype).eps)
+        if float(miss) > 0.1 * float(spread) ** 2 + rounding or float(weight) <= 0:
             raise TechniqueRefused(
                 "label_smoothing is defined for binary cross-entropy, and the gradient that reached D's output on the "
                 "first real batch is not of it; use instance_noise, r1 or spectral_norm against a D that is too strong"
             )
-    known = last if last is not None else torch.ones_like(weight)
     return torch.where(power > 1e-12 / output.numel(), weight, known)
 
 
 def _seen(call: Call) -> Tensor | None:
     return next((x for x in call.seen if x.ndim >= 2), None)
+
+
+def _rows(call: Call, rows: Tensor) -> Call:
+    """A call as if it had been made with these rows alone."""
+    args, kwargs = pick_rows(call.args, call.kwargs, rows)
+
+    def pick(x: Tensor | None) -> Tensor | None:
+        return x[rows] if x is not None and x.ndim >= 1 and len(x) == len(rows) else x
+
+    return dataclasses.replace(
+        call,
+        args=args,
+        kwargs=kwargs,
+        seen=[x[rows] if len(x) == len(rows) else x for x in call.seen if x.ndim >= 1],
+        output=pick(call.output),
+        cotangent=pick(call.cotangent),
+    )

@@ -11,7 +11,8 @@ reached the call's output. No names are needed, and what cannot be told is calle
 """
 
 from gandiag.loop.calls import Call, Step, Tally
-from gandiag.loop.observer import Listener, Observer
+from gandiag.loop.listener import Director, Listener
+from gandiag.loop.observer import Observer
 from gandiag.loop.roles import Roles
 
-__all__ = ["Call", "Listener", "Observer", "Roles", "Step", "Tally"]
+__all__ = ["Call", "Director", "Listener", "Observer", "Roles", "Step", "Tally"]

@@ -49,6 +49,7 @@ class Call:
     sources: list[Trace | None] = field(default_factory=list)  # where each input came from
     output: Tensor | None = None  # the first floating leaf of the output, detached
     cotangent: Tensor | None = None  # d loss / d output of the first plain backward that reached it
+    leaf: int | None = None  # which leaf of the output that is: the first one that a plain gradient reached
     plain: bool = False  # reached by loss.backward()
     inside_grad: bool = False  # reached from inside torch.autograd.grad
     probability: bool = False  # the output is the result of a sigmoid
@@ -140,3 +141,19 @@ def ends_in_sigmoid(output: Tensor) -> bool:
             return False
         node = node.next_functions[0][0] if node.next_functions else None
     return False
+
+
+def detached(value: Any) -> Any:
+    """The same structure with every tensor detached."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: detached(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(detached(item) for item in value)
+    return value
+
+
+def is_functorch(x: Tensor) -> bool:
+    """Whether a tensor is a wrapper inside torch.func, which must not be kept or hooked."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))

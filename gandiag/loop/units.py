@@ -68,7 +68,9 @@ class Units:
         for sub in module.modules():
             self._forced[id(sub)] = owner
             self._owner_of_module[id(sub)] = owner
-        self._maximal.setdefault(owner, []).append(module)
+        known = self._maximal.setdefault(owner, [])
+        if not any(module is other for other in known):
+            known.append(module)
 
     def owner(self, module: nn.Module) -> Owner | None:
         """The owner of a unit; None for modules that are none."""

@@ -3,7 +3,7 @@
 A technique knows tensors and nothing of loops: `gandiag.interventions` calls its methods at the right
 moment of a training loop that knows nothing of either. The seams, in the order of one iteration:
 
-    # <NETWORKS>   prepare(): once, before D's first forward; head(), stem(), weights(): inside each forward of D
+    # <NETWORKS>   widen(), prepare(): once, before D's first forward; stem(), head(), weights(): inside each one
     # <D INPUT>    d_input(x): what D sees, real and fake alike, in both phases
     output = D(x)
     loss.backward()
@@ -20,13 +20,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from gandiag.errors import UsageError
+from gandiag.errors import TechniqueRefused, UsageError
 from gandiag.registry import Registry
+
+#: Layers that mix the samples of a batch, so that D's slope at one sample is not defined.
+BATCH_COUPLED = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,23 @@ class Card:
     snippet: str = ""
 
 
+@dataclass
+class Ends:
+    """The first and the last layer with a weight matrix between a net's samples and its first output."""
+
+    stem: nn.Module
+    head: nn.Module
+
+
+Beside: TypeAlias = dict[nn.Module, list[nn.Module]]
+
+
 @runtime_checkable
 class Critic(Protocol):
     """D as a differentiable function of its samples alone; labels and other inputs are those of the batch."""
 
     def __call__(self, x: Tensor, *, like: str = "real") -> Tensor:
-        """D's logits for `x`; `like` says whose other inputs (labels) to use, "real" or "fake"."""
+        """D's logits for `x`, one for each pack; `like` says whose other inputs (labels) to use, "real" or "fake"."""
 
     def features(self, x: Tensor, *, like: str = "real") -> Tensor:
         """D's penultimate features of `x`, shape (n, f)."""
@@ -83,6 +98,7 @@ class Batch:
         critic: D; its forward leaves buffers and every random stream as they were.
         generator: gandiag's own random stream, on the batch's device.
         weight: the script's weight on its loss for the real batch, 0-dim; 1 where it is not BCE.
+        pack: how many samples D judges at a time (PacGAN); the critic gives one logit for each pack.
     """
 
     real: Tensor
@@ -90,6 +106,7 @@ class Batch:
     critic: Critic
     generator: torch.Generator
     weight: Tensor
+    pack: int = 1
 
 
 class Technique:
@@ -98,23 +115,38 @@ class Technique:
     Attributes:
         card: see `Card`.
         takes_over: whether `d_loss` and `g_loss` replace the script's gradients instead of adding to them.
+        reads_features: whether it calls `Critic.features`.
+        pack: how many samples D judges at a time.
     """
 
     card: ClassVar[Card]
     takes_over: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+
+    @property
+    def pack(self) -> int:
+        """One, but for PacGAN."""
+        return 1
 
     def start(self, g_nets: list[nn.Module]) -> None:
         """Called once, when the roles are known and no optimizer has stepped yet."""
 
-    def prepare(self, d: nn.Module, *, stem: nn.Module, head: nn.Module, generator: torch.Generator) -> None:
-        """Called once before D's first forward, with its first and last layer that have weights."""
+    def widen(self, ends: Ends, *, generator: torch.Generator) -> None:
+        """Called once for each D, before its first forward: make the layers that `stem` or `head` will need."""
 
-    def extra_parameters(self) -> list[nn.Parameter]:
-        """New parameters of D, trained by an optimizer like D's own."""
-        return []
+    def prepare(self, d: nn.Module, *, beside: Beside, generator: torch.Generator) -> None:
+        """Called once for each D, after all `widen`; `beside` holds the layers that they have made."""
 
-    def weights(self, *, training: bool, update: bool) -> dict[nn.Module, Tensor]:
-        """Weights to use in place of the layers' own, for this forward of D."""
+    def added(self) -> dict[nn.Module, list[nn.Parameter]]:
+        """New parameters, for each of D's layers that they belong to; they are trained as that layer is."""
+        return {}
+
+    def beside(self) -> Beside:
+        """New layers beside one of D's: side by side along the input axis their weights are one wider matrix."""
+        return {}
+
+    def weights(self, d: nn.Module, *, training: bool, update: bool) -> dict[nn.Module, Tensor]:
+        """Weights to use in place of the layers' own, for this forward of `d`."""
         return {}
 
     def stem(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
@@ -197,7 +229,7 @@ def parse(text: str | Technique) -> Technique:
         if key not in fields or not equals:
             known = ", ".join(f"{f.name}={f.default}" for f in fields.values()) or "none"
             raise UsageError(f"technique {name!r} was given {pair!r}; its parameters are: {known}")
-        kind = type(fields[key].default)
+        kind: Any = type(fields[key].default)
         try:
             values[key] = kind(float(value)) if kind is not str else value
         except ValueError:
@@ -217,7 +249,30 @@ def as_text(name: str, params: dict[str, Any]) -> str:
     return f"{name}:{inner}" if inner else name
 
 
-def positive(name: str, **values: float) -> None:
+def for_each_pack(values: Tensor, pack: int) -> Tensor:
+    """Sums of one value for each sample, shape (n,), over the samples that D judges together: (ceil(n / pack),)."""
+    if pack == 1:
+        return values
+    short = -len(values) % pack
+    return functional.pad(values, (0, short)).reshape(-1, pack).sum(dim=1)
+
+
+def own_weight(name: str, layer: nn.Module) -> nn.Parameter:
+    """A layer's weight, for a technique that sets another layer beside it.
+
+    Raises:
+        TechniqueRefused: the weight is computed by a normalisation of the script's own, which would have to see both.
+    """
+    weight = layer._parameters.get("weight")
+    if weight is None:
+        raise TechniqueRefused(
+            f"{name} makes D's {type(layer).__name__} wider, and the script normalises that layer's weight by itself "
+            "(spectral or weight norm), which would miss the added part; use rpgan_r1_r2, or write it into the script"
+        )
+    return weight
+
+
+def positive(name: str, **values: float | int) -> None:
     """Raise UsageError unless every value is a finite number above zero."""
     for key, value in values.items():
         if not 0 < value < float("inf"):

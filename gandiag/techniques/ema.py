@@ -17,7 +17,7 @@ from gandiag.techniques.base import Card, Technique, technique
         name="ema",
         summary="Keeps an exponential moving average of G's weights; training itself is unchanged.",
         treats={"GD203": 0.35, "GD105": 0.2},
-        source="Yazici et al. 2019, arXiv:1806.04498, Eq. 3",
+        source="Yazici et al. 2019, arXiv:1806.04498",
         seams=("after_step",),
         cost=1.02,
         cautions=(
@@ -67,6 +67,6 @@ def _state(nets: list[nn.Module]) -> Iterator[tuple[str, Tensor, bool]]:
     """Name, value and whether it is a parameter, of everything in the nets' state_dicts."""
     for i, net in enumerate(nets):
         prefix = f"{i}." if len(nets) > 1 else ""
-        parameters = {name for name, _ in net.named_parameters()}
+        parameters = {name for name, _ in net.named_parameters(remove_duplicate=False)}
         for name, value in net.state_dict().items():
             yield prefix + name, value, name in parameters

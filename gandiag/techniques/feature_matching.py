@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -40,6 +41,7 @@ class FeatureMatching(Technique):
         weight: above zero. The paper replaces G's loss; added, 1 is a start.
     """
 
+    reads_features: ClassVar[bool] = True
     weight: float = 1.0
 
     def check(self) -> None:

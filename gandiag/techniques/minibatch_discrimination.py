@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gandiag.techniques.base import Card, Technique, positive, technique
+from gandiag.techniques.base import Beside, Card, Ends, Technique, own_weight, positive, technique
 
 
 def closeness(features: Float[Tensor, "n f"], kernel: Float[Tensor, "f kernels dims"]) -> Float[Tensor, "n kernels"]:
@@ -56,34 +56,32 @@ class MinibatchDiscrimination(Technique):
 
     kernels: int = 50
     dims: int = 5
-    _kernel: nn.Parameter | None = field(default=None, init=False, repr=False)
-    _out: nn.Parameter | None = field(default=None, init=False, repr=False)
-    _head: nn.Module | None = field(default=None, init=False, repr=False)
+    _kernels: dict[nn.Module, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[nn.Module, nn.Module] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
         """Refuse sizes that mean nothing."""
         positive("minibatch_discrimination", kernels=self.kernels, dims=self.dims)
 
-    def prepare(self, d: nn.Module, *, stem: nn.Module, head: nn.Module, generator: torch.Generator) -> None:
+    def widen(self, ends: Ends, *, generator: torch.Generator) -> None:
         """Draw the kernels; the new head starts at zero, so that D begins as the script made it."""
-        weight = head.weight
-        assert isinstance(weight, Tensor)
-        width = weight[0].numel()
-        draw = torch.randn(
-            (width, self.kernels, self.dims), generator=generator, device=weight.device, dtype=weight.dtype
-        )
-        self._kernel = nn.Parameter(draw / width**0.5)
-        self._out = nn.Parameter(torch.zeros(self.kernels, weight.shape[0], device=weight.device, dtype=weight.dtype))
-        self._head = head
+        weight = own_weight("minibatch_discrimination", ends.head)
+        size = (weight[0].numel(), self.kernels, self.dims)
+        draw = torch.randn(size, generator=generator, device=weight.device, dtype=weight.dtype)
+        self._kernels[ends.head] = nn.Parameter(draw / size[0] ** 0.5)
+        head = self._heads[ends.head] = nn.Linear(self.kernels, len(weight), bias=False, device="meta")
+        head.weight = nn.Parameter(weight.new_zeros(len(weight), self.kernels).detach())
 
-    def extra_parameters(self) -> list[nn.Parameter]:
+    def added(self) -> dict[nn.Module, list[nn.Parameter]]:
         """The kernels and the new head."""
-        return [p for p in (self._kernel, self._out) if p is not None]
+        return {layer: [kernel, *self._heads[layer].parameters()] for layer, kernel in self._kernels.items()}
+
+    def beside(self) -> Beside:
+        """The new head."""
+        return {layer: [head] for layer, head in self._heads.items()}
 
     def head(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """The layer's output plus that of the new head."""
         output = forward(x)
-        if layer is not self._head or self._kernel is None or self._out is None:
-            return output
-        added = closeness(x.flatten(1), self._kernel) @ self._out
+        added: Tensor = self._heads[layer](closeness(x.flatten(1), self._kernels[layer]))
         return output + added.reshape(output.shape)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from gandiag.errors import UsageError
-from gandiag.techniques.base import Card, Technique, technique
+from gandiag.errors import TechniqueRefused, UsageError
+from gandiag.techniques.base import Beside, Card, Ends, Technique, own_weight, technique
 
 
 def pack(x: Float[Tensor, "n ..."], m: int) -> Float[Tensor, "packs m ..."]:
@@ -27,12 +26,12 @@ def pack(x: Float[Tensor, "n ..."], m: int) -> Float[Tensor, "packs m ..."]:
         name="pacgan",
         summary="D judges m samples at a time: its first layer sees the whole pack, real or fake.",
         treats={"GD101": 0.8, "GD104": 0.8, "GD105": 0.6, "GD103": 0.3},
-        source="Lin et al. 2018, arXiv:1712.04086, section 3",
+        source="Lin et al. 2018, arXiv:1712.04086",
         seams=("networks",),
         cost=1.1,
         cautions=(
             "the batch size should be divisible by m",
-            "the added weights are trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack them",
+            "the added weights have an optimizer of gandiag's own, set as D's is; the script's checkpoints lack them",
         ),
         restart=True,
         snippet="""\
@@ -53,36 +52,44 @@ class PacGAN(Technique):
     """
 
     m: int = 2
-    _others: list[nn.Parameter] = field(default_factory=list, init=False, repr=False)
-    _stem: nn.Module | None = field(default=None, init=False, repr=False)
+    _beside: Beside = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
         """Refuse packs of one."""
         if self.m < 2:
             raise UsageError(f"technique 'pacgan': m must be at least 2, got {self.m}")
 
-    def prepare(self, d: nn.Module, *, stem: nn.Module, head: nn.Module, generator: torch.Generator) -> None:
-        """Draw the other m - 1 blocks of the first layer's weight, at the scale of the script's own block."""
-        weight = stem.weight
-        assert isinstance(weight, Tensor)
-        scale = weight.detach().std()
-        for _ in range(self.m - 1):
-            draw = torch.randn(weight.shape, generator=generator, device=weight.device, dtype=weight.dtype)
-            self._others.append(nn.Parameter(draw * scale))
-        self._stem = stem
+    @property
+    def pack(self) -> int:
+        """So many samples does D judge at a time."""
+        return self.m
 
-    def extra_parameters(self) -> list[nn.Parameter]:
+    def widen(self, ends: Ends, *, generator: torch.Generator) -> None:
+        """Draw the other m - 1 blocks of the first layer's weight, at the scale of the script's own block."""
+        weight = own_weight("pacgan", ends.stem)
+        scale = weight.detach().std()
+        self._beside[ends.stem] = [
+            _alike(
+                ends.stem,
+                scale * torch.randn(weight.shape, generator=generator, device=weight.device, dtype=weight.dtype),
+            )
+            for _ in range(self.m - 1)
+        ]
+
+    def added(self) -> dict[nn.Module, list[nn.Parameter]]:
         """The other blocks."""
-        return self._others
+        return {stem: [p for layer in layers for p in layer.parameters()] for stem, layers in self._beside.items()}
+
+    def beside(self) -> Beside:
+        """The other blocks, as layers."""
+        return self._beside
 
     def stem(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """The first layer on packs; n rows become ceil(n / m)."""
-        if layer is not self._stem:
-            return forward(x)
         packs = pack(x, self.m)
         output = forward(packs[:, 0])
-        for i, weight in enumerate(self._others, start=1):
-            output = output + _apply(layer, packs[:, i], weight)
+        for i, other in enumerate(self._beside[layer], start=1):
+            output = output + other(packs[:, i])
         return output
 
     def d_output(self, output: Tensor, *, rows: int) -> Tensor:
@@ -90,15 +97,27 @@ class PacGAN(Technique):
         return output.repeat_interleave(self.m, dim=0)[:rows]
 
 
-def _apply(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+def _alike(layer: nn.Module, weight: Tensor) -> nn.Module:
+    """A layer that does what `layer` does, without bias and with another weight."""
     if isinstance(layer, nn.Linear):
-        return functional.linear(x, weight)
-    convolve = {nn.Conv1d: functional.conv1d, nn.Conv2d: functional.conv2d, nn.Conv3d: functional.conv3d}
-    for kind, function in convolve.items():
-        if isinstance(layer, kind):
-            if layer.padding_mode != "zeros":
-                break
-            return function(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-    raise UsageError(
-        f"technique 'pacgan' needs a linear or zero-padded convolutional first layer in D, found {type(layer).__name__}"
-    )
+        other: nn.Module = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+    elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        other = type(layer)(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            layer.stride,  # type: ignore[arg-type]
+            layer.padding,  # type: ignore[arg-type]
+            layer.dilation,  # type: ignore[arg-type]
+            layer.groups,
+            bias=False,
+            padding_mode=layer.padding_mode,
+            device="meta",
+        )
+    else:
+        raise TechniqueRefused(
+            f"pacgan needs a linear or convolutional first layer in D, found {type(layer).__name__}; "
+            "use minibatch_discrimination or rpgan_r1_r2"
+        )
+    other.weight = nn.Parameter(weight)
+    return other

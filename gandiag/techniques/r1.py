@@ -8,20 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gandiag.techniques.base import Batch, Card, Technique, positive, technique
+from gandiag.techniques.base import BATCH_COUPLED, Batch, Card, Technique, for_each_pack, positive, technique
 
 
-def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """Squared norm of dD/dx at each sample, shape (n,); still differentiable.
+def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack: int = 1) -> Float[Tensor, " packs"]:
+    """Squared norm of dD/dx at each sample (or pack of samples), shape (ceil(n / pack),); still differentiable.
 
     Source: Mescheder et al. 2018, arXiv:1801.04406, Eq. 9, without its factor gamma / 2.
 
     Args:
         logits: D's outputs for `x`; every row may depend on its own row of `x` alone.
         x: the samples, requiring a gradient.
+        pack: how many samples D judges at a time; their slope is one vector.
     """
     (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return slope.square().flatten(1).sum(dim=1)
+    return for_each_pack(slope.square().flatten(1).sum(dim=1), pack)
 
 
 @technique(
@@ -38,7 +39,7 @@ def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."]) -> Floa
             "needs operations in D that can be differentiated twice",
         ),
         conflicts=("wgan_gp", "rpgan_r1_r2"),
-        layers=("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+        layers=BATCH_COUPLED,
         snippet="""\
 x_real = x_real.detach().requires_grad_()
 slope, = torch.autograd.grad(D(x_real).sum(), x_real, create_graph=True)   # D's logits, before any sigmoid
@@ -69,4 +70,4 @@ class R1(Technique):
         if (self._step - 1) % self.every:
             return None
         real = batch.real.detach().requires_grad_()
-        return self.every * self.gamma / 2 * squared_slope(batch.critic(real), real).mean()
+        return self.every * self.gamma / 2 * squared_slope(batch.critic(real), real, pack=batch.pack).mean()

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from gandiag.techniques.base import Batch, Card, Technique, positive, technique
+from gandiag.techniques.base import BATCH_COUPLED, Batch, Card, Technique, positive, technique
 from gandiag.techniques.r1 import squared_slope
 
 
 def rpgan_d(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tensor, ""]:
     """D's relativistic pairing loss, E softplus(-(D(real) - D(fake))), 0-dim.
 
-    Source: Jolicoeur-Martineau 2018, arXiv:1807.00734, section 3; Huang et al. 2024 (R3GAN), arXiv:2501.05441, Eq. 2.
+    Source: Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang et al. 2024 (R3GAN), arXiv:2501.05441, section 2.
     """
     return functional.softplus(-(real - fake)).mean()
 
@@ -39,7 +39,7 @@ def rpgan_g(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tens
             "GD103": 0.4,
             "GD301": 0.5,
         },
-        source="Huang et al. 2024 (R3GAN), arXiv:2501.05441, Eq. 2 to 4",
+        source="Huang et al. 2024 (R3GAN), arXiv:2501.05441, section 2",
         seams=("gradients",),
         cost=2.5,
         cautions=(
@@ -48,7 +48,7 @@ def rpgan_g(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tens
             "needs operations in D that can be differentiated twice",
         ),
         conflicts=("r1", "wgan_gp", "label_smoothing"),
-        layers=("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+        layers=BATCH_COUPLED,
         snippet="""\
 x_real, x_fake = x_real.detach().requires_grad_(), x_fake.detach().requires_grad_()
 d_real, d_fake = D(x_real), D(x_fake)                                       # logits, before any sigmoid
@@ -80,7 +80,8 @@ class RpGANR1R2(Technique):
         real = batch.real[:n].detach().requires_grad_()
         fake = batch.fake[:n].detach().requires_grad_()
         d_real, d_fake = batch.critic(real), batch.critic(fake, like="fake")
-        penalty = squared_slope(d_real, real).mean() + squared_slope(d_fake, fake).mean()
+        r1, r2 = squared_slope(d_real, real, pack=batch.pack), squared_slope(d_fake, fake, pack=batch.pack)
+        penalty = r1.mean() + r2.mean()
         return rpgan_d(real=d_real, fake=d_fake) + self.gamma / 2 * penalty
 
     def g_loss(self, batch: Batch) -> Tensor:

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gandiag.techniques.base import Card, Technique, technique
+from gandiag.errors import TechniqueRefused
+from gandiag.techniques.base import Beside, Card, Technique, own_weight, technique
 
 EPSILON = 1e-12
 #: Iterations before training, as torch's own parametrisation does.
@@ -66,33 +67,43 @@ class SpectralNorm(Technique):
     train mode, as torch's parametrisation does.
     """
 
+    _groups: dict[nn.Module, list[list[nn.Module]]] = field(default_factory=dict, init=False, repr=False)
     _vectors: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
-    def prepare(self, d: nn.Module, *, stem: nn.Module, head: nn.Module, generator: torch.Generator) -> None:
+    def prepare(self, d: nn.Module, *, beside: Beside, generator: torch.Generator) -> None:
         """Draw the singular vectors' starts from gandiag's own stream and warm them up."""
-        for layer in d.modules():
-            if isinstance(layer, _LAYERS) and layer not in self._vectors:
-                matrix = _matrix(layer)
-                u, v = (
-                    torch.randn(size, generator=generator, device=matrix.device, dtype=matrix.dtype)
-                    for size in matrix.shape
-                )
-                u, v = functional.normalize(u, dim=0, eps=EPSILON), functional.normalize(v, dim=0, eps=EPSILON)
-                self._vectors[layer] = power_iteration(matrix.detach(), u, v, WARM_UP)
+        # A layer that the script normalises itself has its weight elsewhere and stays as it is.
+        layers = [layer for layer in d.modules() if isinstance(layer, _LAYERS) and "weight" in layer._parameters]
+        if not layers:
+            raise TechniqueRefused(
+                f"spectral_norm found no linear or convolutional layer in {type(d).__name__} that is not normalised "
+                "already; use r1, or grad_clip against gradients that explode"
+            )
+        self._groups[d] = [[layer, *beside.get(layer, [])] for layer in layers]
+        for group in self._groups[d]:
+            matrix = _matrix(group).detach()
+            u, v = (
+                torch.randn(size, generator=generator, device=matrix.device, dtype=matrix.dtype)
+                for size in matrix.shape
+            )
+            u, v = functional.normalize(u, dim=0, eps=EPSILON), functional.normalize(v, dim=0, eps=EPSILON)
+            self._vectors[group[0]] = power_iteration(matrix, u, v, WARM_UP)
 
-    def weights(self, *, training: bool, update: bool) -> dict[nn.Module, Tensor]:
+    def weights(self, d: nn.Module, *, training: bool, update: bool) -> dict[nn.Module, Tensor]:
         """Each layer's weight over its largest singular value; u and v are constants of the graph."""
         normalised: dict[nn.Module, Tensor] = {}
-        for layer, (u, v) in self._vectors.items():
-            matrix = _matrix(layer)
+        for group in self._groups[d]:
+            matrix = _matrix(group)
+            u, v = self._vectors[group[0]]
             if training and update:
-                u, v = self._vectors[layer] = power_iteration(matrix.detach(), u, v, 1)
+                u, v = self._vectors[group[0]] = power_iteration(matrix.detach(), u, v, 1)
             sigma = torch.vdot(u, torch.mv(matrix, v))
-            normalised[layer] = layer.weight / sigma
+            normalised |= {layer: own_weight("spectral_norm", layer) / sigma for layer in group}
         return normalised
 
 
-def _matrix(layer: nn.Module) -> Tensor:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return as_matrix(weight, transposed=isinstance(layer, _TRANSPOSED))
+def _matrix(group: list[nn.Module]) -> Tensor:
+    """The weights of layers that stand side by side, as one matrix."""
+    transposed = isinstance(group[0], _TRANSPOSED)
+    blocks = [as_matrix(own_weight("spectral_norm", layer), transposed=transposed) for layer in group]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)

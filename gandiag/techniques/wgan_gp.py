@@ -9,19 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gandiag.techniques.base import Batch, Card, Technique, positive, technique
+from gandiag.techniques.base import BATCH_COUPLED, Batch, Card, Technique, positive, technique
+from gandiag.techniques.r1 import squared_slope
 
 #: Under the square root: the gradient of a norm at zero is NaN, and D's slope is exactly zero where it is dead.
 EPSILON = 1e-12
 
 
-def slope_distance(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """(|dD/dx| - 1)^2 at each sample, shape (n,); still differentiable.
+def slope_distance(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack: int = 1) -> Float[Tensor, " packs"]:
+    """(|dD/dx| - 1)^2 at each sample (or pack of samples), shape (ceil(n / pack),); still differentiable.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3, without its factor lambda.
     """
-    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return ((slope.square().flatten(1).sum(dim=1) + EPSILON).sqrt() - 1).square()
+    return ((squared_slope(logits, x, pack=pack) + EPSILON).sqrt() - 1).square()
 
 
 @technique(
@@ -37,7 +37,7 @@ def slope_distance(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."]) -> Flo
             "the losses that the script prints no longer say what is trained",
         ),
         conflicts=("r1", "rpgan_r1_r2", "label_smoothing"),
-        layers=("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+        layers=BATCH_COUPLED,
         snippet="""\
 a = torch.rand(len(x_real), *[1] * (x_real.ndim - 1), device=x_real.device)
 x_mix = (a * x_real + (1 - a) * x_fake.detach()).requires_grad_()
@@ -69,7 +69,7 @@ class WganGP(Technique):
         shape = (n, *[1] * (real.ndim - 1))
         share = torch.rand(shape, device=real.device, dtype=real.dtype, generator=batch.generator)
         mixed = (share * real + (1 - share) * fake).detach().requires_grad_()
-        penalty = slope_distance(batch.critic(mixed), mixed).mean()
+        penalty = slope_distance(batch.critic(mixed), mixed, pack=batch.pack).mean()
         return batch.critic(fake, like="fake").mean() - batch.critic(real).mean() + self.lam * penalty
 
     def g_loss(self, batch: Batch) -> Tensor:

@@ -18,6 +18,7 @@ STEPS = (50, 100, 200, 400, 600, 800, 1000)
 def measures(values: Sequence[float], *, null: float = 1.0, n: int = 1000) -> tuple[Measure, ...]:
     """A series with a tight interval round each value."""
     nulls = {"null": null, "null_low": null - 0.01, "null_high": null + 0.01}
+    values = [float(value) for value in values]
     return tuple(Measure(value=v, low=v - 0.01, high=v + 0.01, **nulls, n_real=n, n_fake=n) for v in values)
 
 

@@ -1,0 +1,68 @@
+"""The arguments and the outputs of a call: where its samples are, and the same call with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from gandiag.loop.calls import leaves
+
+
+def first_leaf(output: Any) -> Tensor:
+    """The tensor that a loss would use of D's output."""
+    return next(leaves(output))
+
+
+def replace_samples(args: Any, kwargs: Any, x: Tensor) -> tuple[Any, Any]:
+    """The arguments of a call with other samples; row-wise companions (labels) are cut to as many rows."""
+    done = False
+    old = samples(args, kwargs)
+    before = None if old is None else len(old)
+
+    def swap(value: Any) -> Any:
+        nonlocal done
+        if isinstance(value, Tensor):
+            if not done and value.is_floating_point() and value.ndim >= 2:
+                done = True
+                return x
+            if value.ndim >= 1 and len(value) == before and len(value) != len(x):
+                return value[: len(x)]
+        if type(value) in (list, tuple):
+            return type(value)(swap(item) for item in value)
+        if type(value) is dict:
+            return {key: swap(item) for key, item in value.items()}
+        return value
+
+    return swap(tuple(args)), swap(dict(kwargs))
+
+
+def samples(args: Any, kwargs: Any) -> Tensor | None:
+    """The samples among a call's arguments: the first floating tensor with a batch axis, shape (n, ...)."""
+    return next((x for x in leaves((args, kwargs)) if x.ndim >= 2), None)
+
+
+def pick_rows(args: Any, kwargs: Any, rows: Tensor) -> tuple[Any, Any]:
+    """The arguments of a call with some of its rows alone, labels alike; `rows` is bool (n,)."""
+
+    def pick(value: Any) -> Any:
+        return value[rows] if isinstance(value, Tensor) and value.ndim >= 1 and len(value) == len(rows) else value
+
+    return map_tensors(tuple(args), pick), map_tensors(dict(kwargs), pick)
+
+
+def map_floats(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with each of its floating-point tensors that have rows changed, however nested."""
+    return map_tensors(value, lambda x: change(x) if x.is_floating_point() and x.ndim >= 1 else x)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with each of its tensors changed, however nested."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)(map_tensors(item, change) for item in value)
+    if type(value) is dict:
+        return {key: map_tensors(item, change) for key, item in value.items()}
+    return value

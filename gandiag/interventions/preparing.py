@@ -1,0 +1,115 @@
+"""What happens once for each D, before its first forward: find its ends, widen it, try it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from gandiag.errors import TechniqueRefused
+from gandiag.interventions.arguments import first_leaf, map_tensors, replace_samples, samples
+from gandiag.interventions.network import Changes, call_net, preserved
+from gandiag.loop.calls import leaves
+from gandiag.techniques import Beside, Ends, Technique
+
+
+def prepare(
+    net: nn.Module, args: Any, kwargs: Any, techniques: list[Technique], *, generator: torch.Generator
+) -> Changes:
+    """Everything before a net's first forward, whose arguments are given: `widen`, `prepare`, and a trial.
+
+    Raises:
+        TechniqueRefused: the net's forward does not go through, or gives other shapes, with the changes in place.
+    """
+    widening = [t for t in techniques if t.has("widen")]
+    with preserved([net], next(net.parameters()).device):
+        ends = None
+        if widening or any(t.reads_features for t in techniques):
+            ends = find_ends(net, args, kwargs)
+            for technique in widening:
+                technique.widen(ends, generator=generator)
+        beside = _joined(technique.beside() for technique in techniques)
+        for technique in techniques:
+            technique.prepare(net, beside=beside, generator=generator)
+        changes = Changes(net, techniques, ends)
+        if widening:
+            _try(changes, args, kwargs)
+    return changes
+
+
+def _joined(parts: Iterable[Beside]) -> Beside:
+    joined: Beside = {}
+    for part in parts:
+        for layer, added in part.items():
+            joined.setdefault(layer, []).extend(added)
+    return joined
+
+
+def _try(changes: Changes, args: Any, kwargs: Any) -> None:
+    args, kwargs = map_tensors(tuple(args), torch.clone), map_tensors(dict(kwargs), torch.clone)
+    names = " and ".join(t.card.name for t in changes.techniques if t.has("widen"))
+    net = type(changes.net).__name__
+    with torch.no_grad():
+        plain = changes.net(*args, **kwargs)
+        try:
+            changed = changes.run(args, kwargs, forward=call_net, update=False)
+        except (RuntimeError, ValueError) as error:
+            raise TechniqueRefused(
+                f"{names} cannot be put into {net}: its forward then fails with {error!r}. Other inputs of D, such as "
+                "labels, must enter with the samples before the first layer; use rpgan_r1_r2, or write it into the "
+                "script"
+            ) from None
+    before, after = ([tuple(leaf.shape) for leaf in leaves(output)] for output in (plain, changed))
+    if before != after:
+        raise TechniqueRefused(
+            f"{names} cannot be put into {net}: its output would have the shapes {after} in place of {before}; "
+            "use rpgan_r1_r2, or write it into the script"
+        )
+
+
+def find_ends(net: nn.Module, args: Any, kwargs: Any) -> Ends:
+    """Learn a net's first and last layer from one forward.
+
+    The first layer that the samples enter and the last one that the first output comes from: a layer for the
+    labels that runs before, or a classifier's head that runs after, is neither. Call it inside `preserved`.
+
+    The hook is a global one for the time of the call: a hook on the modules would stay behind in copies.
+    """
+    layers: list[tuple[nn.Module, Tensor]] = []
+    inside = {id(m) for m in net.modules()}
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        weight = getattr(module, "weight", None)  # not only a parameter: spectral norm computes it
+        if id(module) in inside and isinstance(weight, Tensor) and weight.ndim >= 2 and isinstance(output, Tensor):
+            layers.append((module, output))
+
+    x = samples(args, kwargs)
+    if x is not None:
+        x = x.detach().requires_grad_()
+        args, kwargs = replace_samples(args, kwargs, x.clone())
+    handle = register_module_forward_hook(note)
+    try:
+        with torch.enable_grad():
+            score = first_leaf(net(*args, **kwargs))
+    finally:
+        handle.remove()
+    stem = next((layer for layer, output in layers if x is not None and _depends(output, x)), None)
+    head = next((layer for layer, output in reversed(layers) if _depends(score, output)), None)
+    if stem is None or head is None:
+        raise TechniqueRefused(
+            f"{type(net).__name__} calls no layer with a weight matrix between its input and its output (it may use "
+            "torch.nn.functional with its own parameters), so its first and last layer cannot be found; write the "
+            "technique into the script"
+        )
+    return Ends(stem, head)
+
+
+def _depends(result: Tensor, source: Tensor) -> bool:
+    """Whether a gradient can flow from `result` back to `source`."""
+    if not (result.requires_grad and source.requires_grad):
+        return False
+    (gradient,) = torch.autograd.grad(result.sum(), source, retain_graph=True, allow_unused=True)
+    return gradient is not None

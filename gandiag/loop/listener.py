@@ -1,0 +1,45 @@
+"""What a loop tells those who listen, and who may change what happens in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gandiag.loop.calls import Call, Step
+
+if TYPE_CHECKING:
+    from gandiag.loop.observer import Observer
+
+
+class Listener:
+    """What wants to know of a loop; every method is optional."""
+
+    def roles_known(self, observer: Observer) -> None:
+        """Generator and discriminator have been told apart (again, if they changed)."""
+
+    def call_begins(self, call: Call, role: str) -> Callable[[], None] | None:
+        """A unit of known role is about to be called; what is returned runs right after it."""
+
+    def call_ended(self, call: Call, role: str) -> None:
+        """A unit of known role has been called."""
+
+    def before_step(self, step: Step) -> None:
+        """An optimizer of known role is about to step."""
+
+    def after_step(self, step: Step) -> None:
+        """It has stepped."""
+
+    def iteration_ended(self, iteration: int) -> None:
+        """G's optimizer has stepped and `after_step` is done."""
+
+
+class Director:
+    """Runs the forward of a unit whose role is known; interventions replace it to change what happens."""
+
+    def forward(self, call: Call, role: str, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run the call and return what the script shall get."""
+        return run(call.unit, *args, **kwargs)
+
+    def needs_roles(self) -> bool:
+        """Whether roles must be known before the first forward."""
+        return False

@@ -1,0 +1,289 @@
+"""Loops that are less plain: labels, tuples, odd batches, several discriminators, zeroed gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.gan_loops import D, Hand, Script, assert_same, dcgan, g_first, net_for, ring, script, train, watched
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam
+
+import gandiag
+from gandiag.techniques import TECHNIQUES
+
+
+class LabelD(D):
+    """D(x, y): the label enters with the sample."""
+
+    def __init__(self) -> None:
+        super().__init__(inputs=5)
+        self.label = nn.Embedding(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.logits(torch.cat([x, self.label(y)], dim=1))
+
+
+def conditional(s: Script, hand: Hand) -> None:
+    for i, real in enumerate(s.batches):
+        y_real, y_fake = (torch.arange(len(real)) + i) % 8, torch.randint(8, (len(real),))
+        s.optimizer_d.zero_grad()
+        fake = s.g(torch.randn(len(real), 2))
+        if (loss := hand.d_loss(s, real=(real, y_real), fake=(fake.detach(), y_fake))) is None:
+            loss = (
+                functional.softplus(-s.d(real, y_real)).mean()
+                + functional.softplus(s.d(fake.detach(), y=y_fake)).mean()
+            )
+        loss.backward()
+        if (term := hand.d_term(s, real=(real, y_real), fake=(fake.detach(), y_fake))) is not None:
+            term.backward()
+        s.optimizer_d.step()
+        s.optimizer_g.zero_grad()
+        if (loss := hand.g_loss(s, real=(real, y_real), fake=(fake, y_fake))) is None:
+            loss = functional.softplus(-s.d(fake, y_fake)).mean()
+        loss.backward()
+        s.optimizer_g.step()
+
+
+def slope(s: Script, side: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """D's logits, and its mean squared slope in the samples."""
+    x = side[0].detach().requires_grad_()
+    logits = s.d(x, side[1])
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return logits, gradient.square().flatten(1).sum(1).mean()
+
+
+class LabelledR1(Hand):
+    def d_term(self, s: Script, *, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
+        return 0.5 / 2 * slope(s, real)[1]
+
+
+class LabelledRpGAN(Hand):
+    def d_loss(self, s: Script, *, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
+        (d_real, r1), (d_fake, r2) = slope(s, real), slope(s, fake)
+        return functional.softplus(-(d_real - d_fake)).mean() + 0.5 / 2 * (r1 + r2)
+
+    def g_loss(self, s: Script, *, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
+        return functional.softplus(-(s.d(*fake) - s.d(*real).detach())).mean()
+
+
+@pytest.mark.parametrize(
+    ("technique", "hand"), [("r1:gamma=0.5", LabelledR1()), ("rpgan_r1_r2:gamma=0.5", LabelledRpGAN())]
+)
+def test_a_conditional_d_keeps_its_labels(technique: str, hand: Hand, tmp_path: Path) -> None:
+    """Real samples are judged with the labels of the real batch, fakes with theirs, by position or by name."""
+    ours, theirs = (script(d=LabelD) for _ in range(2))
+    watched(conditional, ours, [technique], tmp_path)
+    train(conditional, theirs, hand)
+    assert_same(ours.tensors(), theirs.tensors())
+
+
+def test_packs_of_labelled_samples(tmp_path: Path) -> None:
+    """A label that enters with its sample is packed with it."""
+    ours = script(d=LabelD)
+    run = watched(conditional, ours, ["pacgan:m=2"], tmp_path)
+    assert run.techniques[0].added().keys() == {ours.d.first}
+
+
+def test_a_labelled_batch_of_real_and_fake_together(tmp_path: Path) -> None:
+    """D(cat(real, fake), cat(labels)): each half keeps its own labels."""
+
+    def loop(s: Script, hand: Hand) -> None:
+        for i, real in enumerate(s.batches):
+            y_real, y_fake = (torch.arange(len(real)) + i) % 8, torch.randint(8, (len(real),))
+            s.optimizer_d.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            logits = s.d(torch.cat([real, fake.detach()]), torch.cat([y_real, y_fake]))
+            target = torch.cat([torch.ones(len(real), 1), torch.zeros(len(real), 1)])
+            loss = functional.binary_cross_entropy_with_logits(logits, target)
+            if (own := hand.d_loss(s, real=(real, y_real), fake=(fake.detach(), y_fake))) is not None:
+                loss = own
+            loss.backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            if (loss := hand.g_loss(s, real=(real, y_real), fake=(fake, y_fake))) is None:
+                loss = functional.softplus(-s.d(fake, y_fake)).mean()
+            loss.backward()
+            s.optimizer_g.step()
+
+    ours, theirs = (script(d=LabelD) for _ in range(2))
+    watched(loop, ours, ["rpgan_r1_r2:gamma=0.5"], tmp_path)
+    train(loop, theirs, LabelledRpGAN())
+    assert_same(ours.tensors(), theirs.tensors())
+
+
+class TwoHeads(D):
+    """D returns (logits, class scores), as an auxiliary classifier does; the classes' head runs last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Linear(self.last.in_features, 8)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = self.features(x)
+        return [self.last(h), self.classes(h)]
+
+
+def two_heads(s: Script, hand: Hand) -> None:
+    for real in s.batches:
+        s.optimizer_d.zero_grad()
+        fake = s.g(torch.randn(len(real), 2))
+        y = torch.arange(len(real)) % 8
+        logits, classes = s.d(real)
+        loss = functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+        loss = loss + functional.cross_entropy(classes, y) + functional.softplus(s.d(fake.detach())[0]).mean()
+        loss.backward()
+        s.optimizer_d.step()
+        s.optimizer_g.zero_grad()
+        functional.softplus(-s.d(fake)[0]).mean().backward()
+        s.optimizer_g.step()
+
+
+@pytest.mark.parametrize("name", TECHNIQUES.names())
+def test_a_d_that_returns_a_list(name: str, tmp_path: Path) -> None:
+    """The first tensor is the score; each technique trains with it."""
+    ours = script(d=TwoHeads, data=lambda: ring(steps=6))
+    run = watched(two_heads, ours, [name], tmp_path)
+    assert run.interventions.counts[name] >= 6
+    assert all(value.isfinite().all() for value in ours.tensors().values())
+
+
+def test_the_head_is_what_the_score_comes_from(tmp_path: Path) -> None:
+    """The class scores are computed after the score: closeness is added to the score all the same."""
+    ours = script(d=TwoHeads, data=lambda: ring(steps=2))
+    run = watched(two_heads, ours, ["minibatch_discrimination"], tmp_path)
+    assert run.techniques[0].added().keys() == {ours.d.last}
+
+
+@pytest.mark.parametrize(
+    "name", ["pacgan:m=4", "rpgan_r1_r2", "wgan_gp", "minibatch_discrimination", "feature_matching"]
+)
+def test_a_smaller_last_batch(name: str, tmp_path: Path) -> None:
+    """The last batch of an epoch has fewer rows than the fakes that the script makes."""
+
+    def loop(s: Script, hand: Hand) -> None:
+        for real in s.batches:
+            s.optimizer_d.zero_grad()
+            fake = s.g(torch.randn(16, 2))
+            (functional.softplus(-s.d(real)).mean() + functional.softplus(s.d(fake.detach())).mean()).backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            functional.softplus(-s.d(fake)).mean().backward()
+            s.optimizer_g.step()
+
+    ours = script(data=lambda: [x[:n] for x, n in zip(ring(steps=4), (16, 16, 7, 3), strict=True)])
+    watched(loop, ours, [name], tmp_path)
+    assert all(value.isfinite().all() for value in ours.tensors().values())
+
+
+class TwoCritics(nn.Module):
+    """Two discriminators under one optimizer; the script calls each by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = D(), D()
+
+
+def both(s: Script, hand: Hand) -> None:
+    for real in s.batches:
+        s.optimizer_d.zero_grad()
+        fake = s.g(torch.randn(len(real), 2))
+        for d in (s.d.a, s.d.b):
+            (functional.softplus(-d(real)).mean() + functional.softplus(d(fake.detach())).mean()).backward()
+            if (term := hand.d_term(d, real=real, fake=fake.detach())) is not None:
+                term.backward()
+        s.optimizer_d.step()
+        s.optimizer_g.zero_grad()
+        (functional.softplus(-s.d.a(fake)).mean() + functional.softplus(-s.d.b(fake)).mean()).backward()
+        s.optimizer_g.step()
+
+
+def watch_both(s: Script, techniques: list[str], folder: Path) -> gandiag.watch:
+    with gandiag.watch(s.g, [s.d.a, s.d.b], run_dir=folder / "run", techniques=techniques, strict=True) as run:
+        run.observer.listeners.remove(run.recorder)
+        train(both, s)
+    return run
+
+
+def test_two_discriminators_each_pay_their_whole_penalty(tmp_path: Path) -> None:
+    """R1 is a mean over the batches of one net, not over the nets."""
+
+    class R1(Hand):
+        def d_term(self, d: nn.Module, *, real: Tensor, fake: Tensor) -> Tensor:
+            x = real.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+            return 0.5 / 2 * gradient.square().sum(1).mean()
+
+    ours, theirs = (script(d=TwoCritics) for _ in range(2))
+    watch_both(ours, ["r1:gamma=0.5"], tmp_path)
+    train(both, theirs, R1())
+    assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES.names())
+def test_two_discriminators_each_have_their_own_additions(name: str, tmp_path: Path) -> None:
+    """Every technique works on both, and what it adds to one is not used for the other."""
+    ours = script(d=TwoCritics, data=lambda: ring(steps=6))
+    run = watch_both(ours, [name], tmp_path)
+    technique = run.techniques[0]
+    layers = {"pacgan": {ours.d.a.first, ours.d.b.first}, "minibatch_discrimination": {ours.d.a.last, ours.d.b.last}}
+    assert technique.added().keys() == layers.get(name, set())
+    assert all(value.isfinite().all() for value in ours.tensors().values())
+
+
+@pytest.mark.parametrize("technique", ["r1", "rpgan_r1_r2", "pacgan"])
+def test_gradients_that_are_zeroed_and_not_dropped(technique: str, tmp_path: Path) -> None:
+    """zero_grad(set_to_none=False) makes no difference."""
+
+    def keeping(s: Script, hand: Hand) -> None:
+        for optimizer in (s.optimizer_g, s.optimizer_d):
+            drop = optimizer.zero_grad
+            optimizer.zero_grad = lambda drop=drop: drop(set_to_none=False)
+        dcgan(s, hand)
+
+    ours, theirs = (script(d=net_for("dcgan"), data=lambda: ring(steps=6)) for _ in range(2))
+    watched(keeping, ours, [technique], tmp_path / "kept")
+    watched(dcgan, theirs, [technique], tmp_path / "dropped")
+    assert_same(ours.tensors(), theirs.tensors())
+
+
+def test_added_weights_follow_their_layers_group(tmp_path: Path) -> None:
+    """The first layer's group has a rate of zero, the last one's has not: so have the blocks beside them."""
+    ours = script(data=lambda: ring(steps=6))
+    first, rest = [*ours.d.first.parameters()], [*ours.d.middle.parameters(), *ours.d.last.parameters()]
+    ours.optimizer_d = Adam([{"params": first, "lr": 0.0}, {"params": rest}], lr=1e-2)
+    run = watched(g_first, ours, ["pacgan", "minibatch_discrimination:kernels=4"], tmp_path)
+    pacgan, minibatch = run.techniques
+    fresh = script()
+    other = watched(
+        lambda s, hand: s.d(s.batches[0]), fresh, ["pacgan", "minibatch_discrimination:kernels=4"], tmp_path / "0"
+    )
+    assert torch.equal(pacgan.added()[ours.d.first][0], other.techniques[0].added()[fresh.d.first][0])
+    assert not torch.equal(minibatch.added()[ours.d.last][0], other.techniques[1].added()[fresh.d.last][0])
+
+
+def test_an_in_place_first_operation(tmp_path: Path) -> None:
+    """D that begins by changing its input in place is no obstacle for a technique that acts on what flows into G."""
+
+    class InPlace(D):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.logits(x.mul_(0.5))
+
+    def loop(s: Script, hand: Hand) -> None:
+        for real in s.batches:
+            s.optimizer_d.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            loss = (
+                functional.softplus(-s.d(real.clone())).mean() + functional.softplus(s.d(fake.detach().clone())).mean()
+            )
+            loss.backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            functional.softplus(-s.d(fake.clone())).mean().backward()
+            s.optimizer_g.step()
+
+    ours = script(d=InPlace, data=lambda: ring(steps=4))
+    run = watched(loop, ours, ["feature_matching"], tmp_path)
+    assert run.interventions.counts == {"feature_matching": 4}
