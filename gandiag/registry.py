@@ -82,7 +82,11 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True  # before the imports: a room's module may read the registry itself
-        package = importlib.import_module(self.room)
-        for info in pkgutil.iter_modules(package.__path__):
-            if not info.name.startswith("_") and info.name != "base":
-                importlib.import_module(f"{self.room}.{info.name}")
+        try:
+            package = importlib.import_module(self.room)
+            for info in pkgutil.iter_modules(package.__path__):
+                if not info.name.startswith("_") and info.name != "base":
+                    importlib.import_module(f"{self.room}.{info.name}")
+        except BaseException:
+            self._scanned = False  # a room that failed to load once must not pass for a smaller room later
+            raise

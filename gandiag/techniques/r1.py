@@ -29,7 +29,7 @@ def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack
     Card(
         name="r1",
         summary="Adds gamma/2 times the squared slope of D at real samples to D's loss.",
-        treats={"GD203": 0.8, "GD105": 0.6, "GD201": 0.6, "GD301": 0.5, "GD101": 0.35, "GD104": 0.35},
+        treats={"GD203": 0.8, "GD105": 0.6, "GD201": 0.65, "GD301": 0.5, "GD101": 0.35, "GD104": 0.35},
         source="Mescheder et al. 2018, arXiv:1801.04406, Eq. 9",
         seams=("gradients",),
         cost=1.5,

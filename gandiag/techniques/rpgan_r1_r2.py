@@ -35,7 +35,7 @@ def rpgan_g(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tens
             "GD104": 0.9,
             "GD105": 0.9,
             "GD203": 0.8,
-            "GD201": 0.7,
+            "GD201": 0.5,
             "GD103": 0.4,
             "GD301": 0.5,
         },

@@ -28,7 +28,7 @@ def slope_distance(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pac
     Card(
         name="wgan_gp",
         summary="Replaces both losses by the Wasserstein loss, with a gradient penalty on D between real and fake.",
-        treats={"GD201": 0.7, "GD301": 0.5, "GD101": 0.4, "GD104": 0.5, "GD105": 0.4, "GD203": 0.4},
+        treats={"GD201": 0.45, "GD301": 0.5, "GD101": 0.4, "GD104": 0.5, "GD105": 0.4, "GD203": 0.4},
         source="Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3",
         seams=("gradients",),
         cost=2.0,

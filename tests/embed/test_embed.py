@@ -1,0 +1,64 @@
+"""The verb: what it picks, what it refuses, what it leaves alone."""
+
+import pytest
+import torch
+
+from gandiag.embed import EMBEDDERS, embed, explain
+from gandiag.errors import GandiagError, ShapeError
+
+
+@pytest.mark.parametrize("name", ["identity", "random_projection"])
+@pytest.mark.parametrize("shape", [(7, 2), (7, 1, 8, 8), (7, 3, 40, 40), (7, 2, 5000), (7, 9000)])
+def test_one_float_row_for_each_sample_and_the_global_stream_stays(name: str, shape: tuple[int, ...]) -> None:
+    """Every embedder returns [n, d] float32 without a graph, twice the same, and draws from no global stream."""
+    x = torch.randn(shape, requires_grad=True)
+    state = torch.get_rng_state()
+    features, used = embed(x, embedder=name)
+    again, _ = embed(x, embedder=name)
+    assert used == name
+    assert features.dtype == torch.float32
+    assert features.ndim == 2
+    assert len(features) == 7
+    assert not features.requires_grad
+    assert torch.equal(features, again)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_auto_takes_small_samples_as_they_are_and_says_why() -> None:
+    """Up to 1,024 numbers a sample describes itself; above, it is projected."""
+    small, large = torch.zeros(3, 1, 8, 8), torch.zeros(3, 3, 32, 32)
+    assert embed(small)[1] == "identity"
+    assert embed(large)[1] == "random_projection"
+    assert "64 numbers" in explain(small)
+    assert "3072 numbers" in explain(large)
+
+
+def test_an_embedder_of_ones_own_by_name() -> None:
+    """`module:function` is imported and called."""
+    features, name = embed(torch.full((4, 6), 2.0, dtype=torch.float64), embedder="torch:square")
+    assert name == "torch:square"
+    assert features.dtype == torch.float32
+    assert features.unique().item() == 4.0
+
+
+@pytest.mark.parametrize(
+    ("embedder", "says"),
+    [("identiti", "Did you mean 'identity'"), ("torch:no_such", "cannot be loaded"), ("math:pi", "not a function")],
+)
+def test_a_wrong_name_says_what_is_wrong(embedder: str, says: str) -> None:
+    """An embedder that does not exist is refused with the cause."""
+    with pytest.raises(GandiagError, match=says):
+        embed(torch.zeros(2, 2), embedder=embedder)
+
+
+def test_what_is_no_batch_is_refused() -> None:
+    """Samples without numbers, and embedders that lose rows, raise ShapeError."""
+    with pytest.raises(ShapeError, match="batch"):
+        embed(torch.zeros(0, 3))
+    with pytest.raises(ShapeError, match="expected"):
+        embed(torch.zeros(4, 3), embedder="torch:sum")
+
+
+def test_the_registry_finds_the_embedders_by_itself() -> None:
+    """No list is kept by hand."""
+    assert {"identity", "random_projection"} <= set(EMBEDDERS.names())
