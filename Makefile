@@ -4,8 +4,8 @@
 #     make demo    train a GAN that collapses on real digits, and see what gandiag says of it
 #     make test    all checks: style, types, layers, tests, and the built wheel
 #
-# On Linux the package index serves torch with several gigabytes of CUDA libraries. For the small CPU build:
-#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+# On Linux plain `pip install torch` brings several gigabytes of CUDA libraries; point PIP_EXTRA_INDEX_URL at the CPU
+# builds that PyTorch publishes to avoid them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
-import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +22,11 @@ from gandiag.interventions import Interventions
 from gandiag.loop import Observer
 from gandiag.loop.roles import question
 from gandiag.probes import Recorder
+from gandiag.probes._blind_spots import blind_spots
+from gandiag.probes._origin import describe, environment, git_commit, own_command
 from gandiag.probes._snapshots import Snapshots
 from gandiag.rundir import RunWriter, default_path
-from gandiag.techniques import Technique
+from gandiag.techniques import Technique, parse
 
 
 class Run:
@@ -34,7 +35,10 @@ class Run:
     Attributes:
         path: the run directory.
         techniques: those that are on.
+        attached: the run that `gandiag run` began in this process, until the script calls `watch` itself.
     """
+
+    attached: ClassVar[Run | None] = None
 
     def __init__(
         self,
@@ -57,7 +61,12 @@ class Run:
         self._say = say
         self._notes: list[str] = []
         self._status = "finished"
-        self.path = Path(run_dir) if run_dir is not None else default_path(sys.argv[0] or "notebook")
+        self._refused = refused
+        self._pid = os.getpid()
+        self._over = False
+        self._error_before = getattr(sys, "last_value", None)
+        # Absolute, as the script may change its working directory.
+        self.path = Path(run_dir if run_dir is not None else default_path(sys.argv[0] or "notebook")).absolute()
         self.observer = Observer(
             generator=generator,
             discriminator=discriminator,
@@ -86,10 +95,14 @@ class Run:
         for optimizer in optimizers:
             self.observer.units.add_optimizer(optimizer)
         self.observer.open()
-        atexit.register(self.close)
+        atexit.register(self._at_exit)
 
     def log(self, **scalars: float | Tensor) -> None:
-        """Add columns of your own to the current iteration; tensors stay on their device until the flush."""
+        """Add columns of your own to the current iteration; tensors stay on their device until the flush.
+
+        Raises:
+            UsageError: a value is not one number, or gandiag has a column of that name itself.
+        """
         self.recorder.log(scalars)
 
     def averages(self) -> dict[str, Tensor]:
@@ -102,11 +115,25 @@ class Run:
 
     def close(self) -> None:
         """Stop to watch, write what is left, leave torch as it was. Safe to call twice."""
+        if self._over:
+            return
+        self._over = True
         self.observer.close()
-        if self.recorder.writer is not None and self.averages():
+        atexit.unregister(self._at_exit)
+        if self.recorder.writer is None or os.getpid() != self._pid:
+            return
+        if self.averages():
             self._save_averages(self.recorder.writer)
         self.recorder.close(self._status)
-        atexit.unregister(self.close)
+        if self._status == "finished":  # a script that broke has said enough
+            for text in blind_spots(self.observer, over=True):
+                self._say(text)
+
+    def _at_exit(self) -> None:
+        # Python remembers an error that nobody caught; in a notebook, of a cell long before this run.
+        if getattr(sys, "last_value", None) is not self._error_before:
+            self.fail()
+        self.close()
 
     def fail(self) -> None:
         """Note that the script is ending with an error."""
@@ -122,15 +149,11 @@ class Run:
 
     # -- what run.json says -------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Make the run directory now rather than at the first step, so that a bad path is told at once."""
-        self.recorder._open()
-
     def _writer(self) -> RunWriter:
         facts = {
             "command": self._command,
             "cwd": str(Path.cwd()),
-            "environment": _environment(),
+            "environment": environment(),
             "git_commit": git_commit(Path.cwd()),
             "versions": {
                 "gandiag": gandiag.__version__,
@@ -152,7 +175,7 @@ class Run:
         roles = {}
         if observer.roles.known:
             for role, key in (("generator", "g"), ("discriminator", "d")):
-                roles[role] = _describe(observer.nets(key), observer.roles.confidence())
+                roles[role] = describe(observer.nets(key), observer.roles.confidence())
         return {
             "device": device,
             "roles": roles,
@@ -162,12 +185,17 @@ class Run:
                 {"name": t.card.name, "params": t.params(), "applied": self.interventions.counts[t.card.name]}
                 for t in self.techniques
             ],
-            "blind_spots": [*self._notes, *self.recorder.blind_spots, *_blind(nets)],
+            "blind_spots": [*self._notes, *self.recorder.blind_spots, *blind_spots(observer, over=self._over)],
         }
 
     def _failed(self, text: str) -> None:
         self._notes.append(text)
         self._say(text)
+        writer = self.recorder.writer
+        if writer is not None:  # now, as the process may be killed before it ends
+            with suppress(Exception):  # what fails here is what the text is about, and it has been said
+                writer.event("failed", step=self.observer.iteration, text=text)
+                writer.update_info(**self._facts())
 
     def unclear(self) -> GandiagError | None:
         """The question to ask if steps were seen and nobody knows whose they were."""
@@ -175,12 +203,13 @@ class Run:
         return question(units) if units.optimizers() and not self.observer.roles.known else None
 
     def _save_averages(self, writer: RunWriter) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.averages().items()}
         try:
             save_file(tensors, str(writer.folder / "ema-generator.safetensors"))
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             self._failed(f"the averaged weights could not be written: {error}")
 
 
@@ -221,72 +250,44 @@ def watch(
         RunDirError: the run directory cannot be written or holds something else.
         UsageError, UnknownName, TechniqueRefused: a technique that cannot be turned on.
     """
+    settings: dict[str, Any] = {"run_dir": run_dir, "techniques": techniques, "command": own_command()}
+    options: dict[str, Any] = {"snapshot_rows": snapshot_rows}
+    outer, Run.attached = Run.attached, None
+    if outer is not None:
+        settings, options = _as_asked_outside(outer, techniques, options)
     run = Run(
-        run_dir=run_dir,
         generator=generator,
         discriminator=discriminator,
         optimizers=tuple(optimizers or ()),
-        techniques=techniques,
         labels=labels,
         embedder=embedder,
         strict=strict,
-        command=own_command(),
-        options={"snapshot_rows": snapshot_rows},
+        options=options,
+        **settings,
     )
     try:
-        run.recorder.writer = run._writer()
-        run.recorder._offset = run.recorder.writer.last_iteration
+        run.recorder.open()
     except GandiagError:
-        run.observer.close()
+        run.close()
         raise
     return run
 
 
-def own_command() -> list[str] | None:
-    """The command that started this process, or None where running it again would not train (notebooks)."""
-    if "ipykernel" in sys.modules or not getattr(sys, "orig_argv", None):
-        return None
-    words = [sys.executable, *sys.orig_argv[1:]]
-    return None if len(words) < 2 or words[1] in ("-c", "-") else words
+def _as_asked_outside(
+    outer: Run, techniques: Sequence[str | Technique], options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `watch` does in a script that runs below `gandiag run`: one recording, where the command line says.
 
-
-def git_commit(folder: Path) -> str | None:
-    """The commit checked out around `folder`, read from .git without running git."""
-    for home in (folder, *folder.parents):
-        head = home / ".git" / "HEAD"
-        if not head.is_file():
-            continue
-        try:
-            text = head.read_text(encoding="utf-8").strip()
-            if text.startswith("ref: "):
-                text = (home / ".git" / text[5:]).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            return None  # packed refs, worktrees: a commit is worth having, not worth more code
-        return text[:64]
-    return None
-
-
-def _environment() -> dict[str, Any]:
-    own = {key: value for key, value in os.environ.items() if key.startswith("GANDIAG_")}
-    facts = json.dumps([sys.version, str(torch.__version__), platform.platform(), sorted(os.environ)])
-    return {"digest": hashlib.sha256(facts.encode()).hexdigest(), **own}
-
-
-def _describe(nets: list[nn.Module], confidence: float) -> dict[str, Any]:
-    layers: dict[str, int] = {}
-    for net in nets:
-        for module in net.modules():
-            if not list(module.children()):
-                layers[type(module).__name__] = layers.get(type(module).__name__, 0) + 1
-    return {
-        "classes": [type(net).__name__ for net in nets],
-        "parameters": sum(p.numel() for net in nets for p in net.parameters()),
-        "confidence": confidence,
-        "layers": layers,
+    Else a remediation that starts the script anew would write its trials into the very run it tries to repair.
+    Of techniques with one name the command line's wins.
+    """
+    outer.close()
+    given = {t.card.name for t in outer.techniques}
+    own = [t for t in map(parse, techniques) if t.card.name not in given]
+    settings = {
+        "run_dir": outer.path,
+        "techniques": [*own, *outer.techniques],
+        "command": outer._command,
+        "refused": outer._refused,
     }
-
-
-def _blind(nets: list[nn.Module]) -> list[str]:
-    if any(type(m).__name__ == "OptimizedModule" for net in nets for m in net.modules()):
-        return ["a net is compiled: its inner calls cannot be seen, D's features are not recorded"]
-    return []
+    return settings, {**outer._options, **options}

@@ -1,16 +1,14 @@
-"""Attaches a watched run to this process, from what the environment says."""
+"""Attaches a watched run to this process, from what the environment says, and reports back to `gandiag run`."""
 
 from __future__ import annotations
 
 import atexit
 import json
 import os
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
-import gandiag
 from gandiag.errors import GandiagError
 
 #: Which GANDIAG_ variables a child process sees.
@@ -22,9 +20,7 @@ def attach_safely() -> None:
     try:
         attach()
     except GandiagError as error:
-        # Asked for and impossible, such as an unknown technique: the command line checks first, so this is rare.
-        print(f"gandiag: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise _refuse(error) from None
     except Exception as error:
         print(f"gandiag: not attached, the script runs unwatched: {type(error).__name__}: {error}", file=sys.stderr)
 
@@ -32,9 +28,10 @@ def attach_safely() -> None:
 def attach() -> None:
     """Watch this process as `gandiag run` asked."""
     options: dict[str, Any] = json.loads(os.environ[OPTIONS])
+    from gandiag.boot.seeds import offset_seeds
     from gandiag.watch import Run
 
-    _offset_seeds(int(options.get("seed_offset") or 0))
+    offset_seeds(int(options.get("seed_offset") or 0))
     run = Run(
         run_dir=os.environ[RUN_DIR],
         techniques=options.get("techniques") or (),
@@ -43,69 +40,42 @@ def attach() -> None:
         embedder=options.get("embedder") or "auto",
         refused=_refuse,
     )
-    before = sys.excepthook
-
-    def note_failure(*args: Any) -> None:
-        run.fail()
-        before(*args)
-
-    sys.excepthook = note_failure
-    if os.environ.get(NOTES):
-        atexit.register(_leave_note, run, os.getpid())
+    Run.attached = run
+    atexit.register(_report, run, os.getpid())
 
 
-def _refuse(error: GandiagError) -> BaseException:
-    print(f"gandiag: {error}", file=sys.stderr)
+def _refuse(error: GandiagError) -> SystemExit:
+    """End the script: to train on without the technique that was asked for would be to answer another question."""
+    if not _leave_note({"refused": str(error)}):
+        print(f"gandiag: {error}", file=sys.stderr)
     return SystemExit(2)
 
 
-def _leave_note(run: Any, pid: int) -> None:
+def _report(run: Any, pid: int) -> None:
     """Say what this process was seen to do, for the message of a command that recorded nothing."""
     if os.getpid() != pid:
         return
     observer = run.observer
     unclear = run.unclear()
-    note = {
-        "optimizers": len(observer.units.optimizers()),
-        "iterations": observer.iteration,
-        "recorded": run.recorder.writer is not None,
-        "unclear": str(unclear) if unclear is not None else None,
-        "gandiag": gandiag.__version__,
-    }
-    path = Path(os.environ[NOTES]) / f"{pid}.json"
+    _leave_note(
+        {
+            "optimizers": len(observer.units.optimizers()),
+            "iterations": observer.iteration,
+            "unclear": str(unclear) if unclear is not None else None,
+        }
+    )
+
+
+def _leave_note(note: dict[str, Any]) -> bool:
+    """Leave a note for `gandiag run`; False where nobody waits for it."""
+    folder = os.environ.get(NOTES)
+    if not folder or not Path(folder).is_dir():
+        return False
+    kind = "refused" if "refused" in note else "seen"
+    path = Path(folder) / f"{os.getpid()}.{kind}.json"
     try:
-        path.write_text(json.dumps(note), encoding="utf-8")
-    except OSError as error:
-        print(f"gandiag: {error}", file=sys.stderr)
-
-
-def _offset_seeds(offset: int) -> None:
-    """Add `offset` to each seed that the script sets, so that an unmodified script trains on another seed.
-
-    Local generators (`torch.Generator`, `numpy.random.default_rng`) keep their seeds: they are mostly data
-    pipelines, and the same data for both arms of a comparison is what is wanted.
-    """
-    if not offset:
-        return
-    import numpy as np
-    import torch
-
-    def shifted(seed: Any) -> Any:
-        return seed + offset if isinstance(seed, int) else seed
-
-    def patch(home: Any, name: str) -> None:
-        plain = getattr(home, name)
-
-        def seeded(seed: Any = None, *args: Any, **kwargs: Any) -> Any:
-            return plain(shifted(seed), *args, **kwargs) if seed is not None else plain(*args, **kwargs)
-
-        setattr(home, name, seeded)
-
-    manual = torch.manual_seed
-    for home, name in ((torch, "manual_seed"), (random, "seed"), (np.random, "seed")):
-        patch(home, name)
-    torch.random.manual_seed = torch.manual_seed
-    # A script that seeds nothing gets this one; one that does overrides it.
-    manual(offset)
-    np.random.seed(offset % 2**32)  # noqa: NPY002 - the stream that scripts use
-    random.seed(offset)
+        path.with_suffix(".tmp").write_text(json.dumps(note), encoding="utf-8")
+        path.with_suffix(".tmp").replace(path)
+    except OSError:
+        return False
+    return True

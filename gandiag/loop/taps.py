@@ -74,11 +74,13 @@ class Taps:
     def watch_classes(self, classes: set[type[nn.Module]]) -> None:
         """Tap `forward` of these classes, once each."""
         for cls in classes - self._classes:
-            home = next(base for base in cls.__mro__ if "forward" in vars(base))
+            home, name = next(base for base in cls.__mro__ if "forward" in vars(base)), "forward"
+            if home is nn.Module and "__call__" in vars(cls):
+                home, name = cls, "__call__"  # torch.compile's wrapper keeps its forward on the instance
             if home is nn.Module or home in self._classes:
                 self._classes.add(cls)
                 continue
-            self._replace(home, "forward", self._forward(vars(home)["forward"]))
+            self._replace(home, name, self._forward(vars(home)[name]))
             self._classes.update((cls, home))
 
     def close(self) -> None:

@@ -52,6 +52,8 @@ class Columns:
             for (prefix, _), items in batches.items():
                 stacked = torch.stack([batch.float() for _, batch in items])
                 columns = reduce(prefix, stacked)
+                if not columns:  # the probe that would have reduced it has been switched off
+                    continue
                 self._blocks.append((tuple(columns), [i for i, _ in items]))
                 flat.append(torch.stack([column.float() for column in columns.values()], dim=1).flatten())
             by_device: dict[torch.device, list[int]] = defaultdict(list)
@@ -79,6 +81,7 @@ class Columns:
                 column[i] = number
         values = list(self._transfer.result().values())
         everything = np.concatenate(values) if values else np.empty(0, dtype=np.float32)
+        bad = np.zeros(count, dtype=np.float32)
         start = 0
         for block, size in zip(self._order, self._sizes, strict=True):
             names, indices = self._blocks[block]
@@ -87,6 +90,9 @@ class Columns:
             for j, name in enumerate(names):
                 column = columns.setdefault(name, np.full(count, np.nan, dtype=np.float32))
                 column[indices] = table[:, j]
+                if name.startswith(("grad/", "loss/")):
+                    bad[indices] += ~np.isfinite(table[:, j])
+        columns["numerics/nonfinite"] = bad
         return columns
 
     def _block(self, names: tuple[str, ...], items: list[tuple[int, Tensor]]) -> Tensor:

@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from gandiag.errors import RunDirError
+from gandiag.errors import GandiagError, UsageError
 from gandiag.loop import Call, Observer, Step
-from gandiag.loop.observer import Listener
+from gandiag.loop.listener import Listener
+from gandiag.probes._blind_spots import is_compiled
 from gandiag.probes._columns import Columns
 from gandiag.probes._snapshots import Snapshots
 from gandiag.probes._transfer import Transfer
@@ -21,6 +23,9 @@ from gandiag.probes.base import PROBES, Probe, Row
 from gandiag.rundir import RunWriter
 
 FLUSH_ROWS, FLUSH_SECONDS = 100, 5.0
+#: What a probe may answer to, and columns that are gandiag's own.
+_EVENTS = ("wants_features", "call_ended", "before_step", "after_step", "reduce", "derive")
+_OWN = frozenset({"iteration", "time", "d_steps", "g_steps"})
 
 
 class Recorder(Listener):
@@ -32,9 +37,13 @@ class Recorder(Listener):
             train (launchers, data workers) must leave nothing behind.
         snapshots: keeps samples.
         facts: called at each flush; what run.json shall say now.
-        failed: called with a text when something is switched off.
+        failed: called with a text when recording ends before the training does.
         most: stop the script after so many iterations (remediation's budget), or None.
-        strict: raise a failing probe's error.
+        strict: raise gandiag's own errors.
+
+    Attributes:
+        writer: None until `open`.
+        blind_spots: what has been switched off, in words.
     """
 
     def __init__(
@@ -57,23 +66,42 @@ class Recorder(Listener):
         self._failed = failed
         self._most = most
         self._strict = strict
-        self._probes: list[Probe] = [cls() for cls in PROBES]
-        self._began = time.monotonic()
+        self._began = self._flushed = time.monotonic()
         self._row = Row()
         self._rows: list[Row] = []
         self._steps = {"d": 0.0, "g": 0.0}
-        self._flushed = time.monotonic()
         self._columns: deque[Columns] = deque()
+        self._names: set[str] = set()
         self._shots: deque[tuple[int, Transfer, dict[str, str]]] = deque()
         self._features: Tensor | None = None
-        self._logged: dict[str, Any] = {}
+        self._logged: dict[str, Tensor | float] = {}
         self._offset = 0
         self._closed = False
         self._off = False
+        snapshots.failed = self._blind
+        self._listen([cls() for cls in PROBES])
+
+    def open(self) -> None:
+        """Make the run directory; a resumed run continues the axis where the earlier attempt ended.
+
+        Raises:
+            RunDirError: it cannot be written or holds something else.
+        """
+        self.writer = self._make_writer()
+        self._offset = self.writer.last_iteration
 
     def log(self, scalars: dict[str, Any]) -> None:
-        """Columns of the user's own, written with the current iteration."""
-        self._logged.update(scalars)
+        """Columns of the user's own, written with the current iteration.
+
+        Raises:
+            UsageError: a value is not one number, or a name is taken.
+        """
+        for name, value in scalars.items():
+            if name in _OWN:
+                raise UsageError(f"log({name}=...): gandiag has a column {name!r} of its own; choose another name")
+            if isinstance(value, Tensor) and value.numel() != 1:
+                raise UsageError(f"log({name}=...) takes one number, got a tensor of shape {tuple(value.shape)}")
+            self._logged[name] = value.detach().reshape(()) if isinstance(value, Tensor) else float(value)
 
     # -- listening ----------------------------------------------------------------------------------------
 
@@ -82,8 +110,8 @@ class Recorder(Listener):
         self._features = None
         if role != "d" or self._off or not call.grad_enabled:
             return None
-        if not any(p.wants_features(self._observer.iteration + 1) for p in self._probes):
-            return None
+        if not any(self._ask("wants_features", self._observer.iteration + 1)) or is_compiled(call.unit):
+            return None  # torch.compile warns of global hooks, and does not call those made after it
         last: list[Tensor] = []
 
         def note(module: nn.Module, args: Any) -> None:
@@ -105,26 +133,24 @@ class Recorder(Listener):
         """Hand the call to the probes."""
         if not self._off and self._features is not None:
             features, self._features = self._features, None
-            for probe in self._probes:
-                self._try(probe, probe.call_ended, call, role, features, self._row)
+            self._ask("call_ended", call, role, features, self._row)
 
     def before_step(self, step: Step) -> None:
         """Open the run directory at the first step that has a role, and measure."""
+        if self.writer is None:
+            self._write(self.open)
         if self._off:
             return
-        if self.writer is None:
-            self._open()
-        for probe in list(self._probes):
-            self._try(probe, probe.before_step, step, self._row, self._observer)
+        self._ask("before_step", step, self._row, self._observer)
         if step.role != "g":
-            self._snapshots.keep(step)
+            with torch.no_grad():
+                self._snapshots.keep(step)
 
     def after_step(self, step: Step) -> None:
         """Measure what the step did."""
         if self._off:
             return
-        for probe in list(self._probes):
-            self._try(probe, probe.after_step, step, self._row, self._observer)
+        self._ask("after_step", step, self._row, self._observer)
         for role in ("d", "g") if step.role == "both" else (step.role,):
             self._steps[role] += 1
 
@@ -136,9 +162,8 @@ class Recorder(Listener):
             row.time = time.monotonic() - self._began
             row.scalars["d_steps"], row.scalars["g_steps"] = self._steps["d"], self._steps["g"]
             self._steps = {"d": 0.0, "g": 0.0}
-            if self._logged:
-                row.scalars.update({name: _number(value) for name, value in self._logged.items()})
-                self._logged = {}
+            row.scalars.update(self._logged)
+            self._logged = {}
             self._rows.append(row)
             if len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._flushed > FLUSH_SECONDS:
                 self._write(self._flush)
@@ -156,19 +181,15 @@ class Recorder(Listener):
         if self.writer is None:
             return
         if not self._off:
-            self._write(self._finish, status)
-        if not self._off:
-            self._write(self.writer.close, status)
+            self._write(self._finish)
+        try:  # also after a failure, as the disk may have room again: run.json is then true
+            self.writer.update_info(**self._facts())
+            self.writer.close(status)
+        except Exception as error:
+            if not self._off:  # else it has been said
+                self._switch_off(error)
 
     # -- writing ------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        try:
-            self.writer = self._make_writer()
-            # A resumed run continues the axis where the earlier attempt ended.
-            self._offset = self.writer.last_iteration
-        except (RunDirError, OSError) as error:
-            self._switch_off(error)
 
     def _flush(self) -> None:
         self._flushed = time.monotonic()
@@ -180,12 +201,14 @@ class Recorder(Listener):
         self.writer.update_info(**self._facts())
 
     def _snap(self, iteration: int) -> None:
-        transfer, meta = self._snapshots.take(iteration)
-        self._shots.append((iteration + self._offset, transfer, meta))
+        with self._observer.quiet():  # the labels may come from a network
+            taken = self._snapshots.take(iteration)
+        if taken is not None:
+            self._shots.append((iteration + self._offset, *taken))
         self._drain(wait=False)
 
-    def _finish(self, status: str) -> None:
-        if self._snapshots.worth_a_last_one(self._observer.iteration):
+    def _finish(self) -> None:
+        if self._snapshots.worth_a_last_one():
             self._snap(self._observer.iteration)
         self._flush()
         self._drain(wait=True)
@@ -193,47 +216,74 @@ class Recorder(Listener):
     def _drain(self, *, wait: bool) -> None:
         assert self.writer is not None
         while self._columns and (wait or self._columns[0].ready()):
-            self.writer.append(self._columns.popleft().result())
+            columns = self._columns.popleft().result()
+            self._ask("derive", columns)
+            # What is measured now and then is missing from some flushes; each new set of columns would begin a
+            # new file, so a column once seen stays.
+            self._names.update(columns)
+            rows = len(columns["iteration"])
+            for name in self._names - set(columns):
+                columns[name] = np.full(rows, np.nan, dtype=np.float32)
+            self.writer.append(columns)
         while self._shots and (wait or self._shots[0][1].ready()):
             step, transfer, meta = self._shots.popleft()
             self.writer.snapshot(step, transfer.result(), meta)
 
     def _reduce(self, prefix: str, batch: Tensor) -> dict[str, Tensor]:
         columns: dict[str, Tensor] = {}
-        for probe in self._probes:
-            columns.update(probe.reduce(prefix, batch))
+        for found in self._ask("reduce", prefix, batch):
+            columns.update(found)
         return columns
 
     # -- safety -------------------------------------------------------------------------------------------
 
+    def _listen(self, probes: list[Probe]) -> None:
+        """Note who answers to what: a call that does nothing costs as much as a small kernel."""
+        self._probes = probes
+        self._listening = {
+            event: [(p, getattr(p, event)) for p in probes if getattr(type(p), event) is not getattr(Probe, event)]
+            for event in _EVENTS
+        }
+
+    def _ask(self, event: str, *args: Any) -> list[Any]:
+        """What the probes answer. One that fails is switched off, alone, and the run directory says so."""
+        answers = []
+        with torch.no_grad():
+            for probe, method in self._listening[event]:
+                try:
+                    answers.append(method(*args))
+                except Exception as error:
+                    self._listen([p for p in self._probes if p is not probe])
+                    self._blind(f"probe {probe.name} failed and was switched off", error)
+        return answers
+
+    def _blind(self, text: str, error: Exception | None = None) -> None:
+        """Something is no longer recorded, the rest is."""
+        if self._strict and error is not None:
+            raise error
+        self.blind_spots.append(text if error is None else f"{text}: {type(error).__name__}: {error}")
+        if self.writer is not None:
+            self._write(self._note, self.blind_spots[-1])
+
+    def _note(self, text: str) -> None:
+        assert self.writer is not None
+        self.writer.event("blind-spot", step=self._observer.iteration + self._offset, text=text)
+
     def _write(self, action: Callable[..., None], *args: Any) -> None:
-        """A full disk, a vanished directory: recording ends, training goes on."""
+        """A full disk, a vanished directory, an error of ours: recording ends, training goes on."""
         try:
             with torch.no_grad():
                 action(*args)
-        except (RunDirError, OSError) as error:
+        except Exception as error:
             self._switch_off(error)
 
     def _switch_off(self, error: Exception) -> None:
         self._off = True
+        self._rows, self._row = [], Row()
+        self._columns.clear()
+        self._shots.clear()
+        self._snapshots.forget()
         if self._strict:
             raise error
-        self._failed(f"recording stopped, training goes on: {error}")
-
-    def _try(self, probe: Probe, method: Callable[..., None], *args: Any) -> None:
-        """A failing probe is switched off, alone, and the run directory says so."""
-        try:
-            with torch.no_grad():
-                method(*args)
-        except Exception as error:
-            if self._strict:
-                raise
-            self._probes = [p for p in self._probes if p is not probe]
-            text = f"probe {probe.name} failed and was switched off: {type(error).__name__}: {error}"
-            self.blind_spots.append(text)
-            if self.writer is not None:
-                self.writer.event("probe-failed", step=self._observer.iteration, probe=probe.name, error=str(error))
-
-
-def _number(value: Any) -> Tensor | float:
-    return value.detach() if isinstance(value, Tensor) else float(value)
+        kind = "" if isinstance(error, GandiagError) else f"{type(error).__name__}: "
+        self._failed(f"recording stopped, training goes on: {kind}{error}")

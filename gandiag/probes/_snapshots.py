@@ -6,8 +6,10 @@ draws no random number, and joined when a snapshot is due.
 
 from __future__ import annotations
 
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from gandiag.loop import Call, Step
 from gandiag.loop.calls import Kind
+from gandiag.probes._thumbnails import thumbnails
 from gandiag.probes._transfer import Transfer
 from gandiag.probes.logits import as_logits
 
@@ -28,14 +31,16 @@ FIRST = 25
 ROWS_SMALL, ROWS_LARGE, SMALL = 2_500, 1_000, 64
 #: Bytes of samples that are kept alive at most, each side.
 MOST_BYTES = 128 * 2**20
-THUMBS = 64
 
 
-@dataclass
+@dataclass(slots=True)
 class _Part:
+    """One batch of one side. What is made of it waits until a snapshot is due: most batches never see one."""
+
     samples: Tensor
     version: int
-    logits: Tensor | None
+    output: Tensor | None
+    probability: bool
     cotangents: Tensor | None
 
     def intact(self) -> bool:
@@ -49,18 +54,27 @@ class Snapshots:
         embed: samples (n, ...) to embeddings (n, d) and the embedder's name.
         labels: samples to mode labels (n,), or None.
         rows: rows of each side; None chooses by the samples' size.
+
+    Attributes:
+        failed: called with a text and an error when labels or snapshots are switched off.
     """
 
     def __init__(self, embed: Embed, labels: Callable[[Tensor], Any] | None, rows: int | None) -> None:
+        self.failed: Callable[[str, Exception | None], None] = _raise
         self._embed = embed
         self._labels = labels
         self._rows = rows
         self._sides: dict[str, deque[_Part]] = {"real": deque(), "fake": deque()}
+        self._counts = {"real": 0, "fake": 0}
         self._next = FIRST
-        self._last = 0
+        self._taken = 0
+        self._copy = False
+        self._off = False
 
     def keep(self, step: Step) -> None:
         """Take the real and fake batches of D's step."""
+        if self._off:
+            return
         for call in step.of(Kind.REAL, Kind.FAKE):
             self._add(str(call.kind), call, None)
         for call in step.of(Kind.CAT):
@@ -73,106 +87,129 @@ class Snapshots:
         """Whether a snapshot is to be made after this iteration."""
         return iteration >= self._next and self._full()
 
-    def worth_a_last_one(self, iteration: int) -> bool:
-        """Whether the end of the run differs from the last snapshot."""
-        return iteration > self._last and all(self._sides.values())
+    def worth_a_last_one(self) -> bool:
+        """Whether there are new rows enough at the end of the run; those of a short run are better than none."""
+        return self._full() if self._taken else all(self._sides.values())
 
-    def take(self, iteration: int) -> tuple[Transfer, dict[str, str]]:
-        """Embed what is kept; the arrays arrive with the transfer."""
-        batches = max(len(side) for side in self._sides.values())
-        self._last = iteration
-        # Never again before all rows are new: two snapshots that share rows would look alike for nothing.
-        self._next = max(iteration + batches, int(iteration * (1 + GROWTH)))
-        tensors: dict[str, Tensor] = {}
-        meta: dict[str, str] = {}
-        joined: dict[str, Tensor] = {}
-        for side, parts in self._sides.items():
-            intact = [part for part in parts if part.intact()]
-            if not intact:
-                continue
-            x = joined[side] = torch.cat([part.samples for part in intact])
-            embedding, meta["embedder"] = self._embed(x)
-            tensors[side] = embedding.float() if embedding.shape[1] <= SMALL else embedding.half()
-            if all(part.logits is not None for part in intact):
-                tensors[f"logits_{side}"] = torch.cat([p.logits for p in intact if p.logits is not None])
-            if all(part.cotangents is not None for part in intact):
-                tensors[f"cotangents_{side}"] = torch.cat([p.cotangents for p in intact if p.cotangents is not None])
-            if self._labels is not None:
-                tensors[f"labels_{side}"] = self._label(x)
-        meta["samples"] = "x".join(str(size) for size in next(iter(joined.values())).shape[1:]) if joined else ""
-        if set(joined) == {"real", "fake"}:
-            tensors.update(thumbnails(real=joined["real"], fake=joined["fake"]))
+    def take(self, iteration: int) -> tuple[Transfer, dict[str, str]] | None:
+        """Embed what is kept, and forget it: two snapshots that share rows would look alike for nothing.
+
+        Returns:
+            The arrays, which arrive with the transfer, and words about them; None if there is nothing to keep.
+        """
+        sides = {name: [part for part in parts if part.intact()] for name, parts in self._sides.items()}
+        self._copy = self._copy or any(len(sides[name]) < len(parts) for name, parts in self._sides.items())
+        self.forget()
+        self._next = max(iteration + 1, int(iteration * (1 + GROWTH)))
+        if not all(sides.values()):
+            return None
+        try:
+            tensors, meta = self._make(sides)
+        except Exception as error:  # the embedder may be the user's, and samples are of any kind
+            self._off = True
+            self.failed("snapshots failed and were switched off", error)
+            return None
+        self._taken += 1
         return Transfer(tensors), meta
 
-    def _label(self, x: Tensor) -> Tensor:
-        assert self._labels is not None
-        state = torch.get_rng_state()  # the function is the user's and may draw
-        labels = torch.as_tensor(np.asarray(_host(self._labels(x)))).to(torch.int64)
-        torch.set_rng_state(state)
-        if labels.shape != (len(x),):
-            raise ValueError(
-                f"labels= gave shape {tuple(labels.shape)} for {len(x)} samples; one integer each is wanted"
-            )
+    def forget(self) -> None:
+        """Let go of all samples."""
+        for name, parts in self._sides.items():
+            parts.clear()
+            self._counts[name] = 0
+
+    def _make(self, sides: dict[str, list[_Part]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        tensors: dict[str, Tensor] = {}
+        meta: dict[str, str] = {}
+        joined = {name: torch.cat([part.samples for part in parts]) for name, parts in sides.items()}
+        for name, parts in sides.items():
+            embedding, meta["embedder"] = self._embed(joined[name])
+            tensors[name] = embedding.float() if embedding.shape[1] <= SMALL else embedding.half()
+            output = _joined([_per_row(part.output, len(part.samples)) for part in parts])
+            if output is not None:
+                tensors[f"logits_{name}"] = as_logits(output) if parts[-1].probability else output
+                meta["output"] = "probability" if parts[-1].probability else "logit"
+            cotangents = _joined([_per_row(part.cotangents, len(part.samples)) for part in parts])
+            if cotangents is not None:
+                tensors[f"cotangents_{name}"] = cotangents
+        tensors.update(self._labelled(joined))
+        meta["samples"] = "x".join(str(size) for size in joined["real"].shape[1:])
+        return {**tensors, **thumbnails(real=joined["real"], fake=joined["fake"])}, meta
+
+    def _labelled(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._labels is None:
+            return {}
+        labels = {}
+        try:
+            for name, x in joined.items():
+                with _streams_kept():  # the function is the user's and may draw
+                    answer = self._labels(x)
+                found = torch.as_tensor(answer).detach().to(device="cpu", dtype=torch.int64)
+                if found.shape != (len(x),):
+                    raise ValueError(f"shape {tuple(found.shape)} for {len(x)} samples; one integer each is wanted")
+                labels[f"labels_{name}"] = found
+        except Exception as error:
+            self._labels = None
+            self.failed("labels= failed and was switched off, modes are clusters", error)
+            return {}
         return labels
 
     def _add(self, side: str, call: Call, rows: Tensor | None) -> None:
-        x = next((seen for seen in call.inputs if seen.ndim >= 2), None)
-        if x is None or not call.intact():
+        x = call.main_input
+        if x is None or not x.shape[0] or not call.intact():
             return
-        whole = len(x)
-        logits = _per_row(call.output, whole)
-        cotangents = _per_row(call.cotangent, whole)
-        if logits is not None and call.probability:
-            logits = as_logits(logits)
-        part = _Part(x, x._version, logits, cotangents)
+        output, cotangents = call.output, call.cotangent
         if rows is not None:
-            part = _Part(x[rows], 0, None if logits is None else logits[rows], None)
-            part.version = part.samples._version
+            x, output, cotangents = x[rows], _per_row(output, len(rows)), _per_row(cotangents, len(rows))
+            output = None if output is None else output[rows]
+            cotangents = None if cotangents is None else cotangents[rows]
         parts = self._sides[side]
-        if parts and parts[-1].samples.shape[1:] != part.samples.shape[1:]:
+        if parts and not parts[-1].intact():
+            self._copy = True  # the script fills the same buffer anew for each batch
+        if self._copy:
+            x = x.clone()
+        if parts and parts[-1].samples.shape[1:] != x.shape[1:]:
             parts.clear()  # progressive growing
-        parts.append(part)
-        wanted = self._wanted(part.samples)
-        total = sum(len(p.samples) for p in parts)
-        while parts and total - len(parts[0].samples) >= wanted:
-            total -= len(parts.popleft().samples)
+            self._counts[side] = 0
+        parts.append(_Part(x, x._version, output, call.probability, cotangents))
+        self._counts[side] += x.shape[0]
+        wanted = self._wanted(x)
+        while self._counts[side] - parts[0].samples.shape[0] >= wanted:
+            self._counts[side] -= parts.popleft().samples.shape[0]
 
     def _wanted(self, x: Tensor) -> int:
-        size = x[0].numel() if len(x) else 1
+        size = x.numel() // max(1, x.shape[0])
         rows = self._rows or (ROWS_SMALL if size <= SMALL else ROWS_LARGE)
         return max(1, min(rows, MOST_BYTES // max(1, size * x.element_size())))
 
     def _full(self) -> bool:
-        sides = self._sides.values()
-        return all(s and sum(len(p.samples) for p in s) >= self._wanted(s[-1].samples) for s in sides)
-
-
-def thumbnails(*, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """A few samples of each side as uint8 images (k, h, w, c); empty if the samples are no images.
-
-    Both are scaled by the real samples' range: scaled each by its own, a washed-out fake would look fine.
-    """
-    if real.ndim not in (3, 4) or real.shape[1:] != fake.shape[1:]:
-        return {}
-    if (real.ndim == 4 and real.shape[1] not in (1, 3)) or min(real.shape[-2:]) < 4:
-        return {}
-    low, high = real.amin(), real.amax()
-    images = {}
-    for name, x in (("thumbs_real", real[-THUMBS:]), ("thumbs_fake", fake[-THUMBS:])):
-        x = x.unsqueeze(1) if x.ndim == 3 else x
-        step = -(-max(x.shape[-2:]) // 64)
-        x = x[..., ::step, ::step]
-        scaled = ((x - low) / (high - low).clamp_min(1e-12)).nan_to_num(0.0).clamp(0, 1) * 255
-        images[name] = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return images
+        return all(s and self._counts[name] >= self._wanted(s[-1].samples) for name, s in self._sides.items())
 
 
 def _per_row(x: Tensor | None, rows: int) -> Tensor | None:
     """One number for each sample: patch scores are averaged; None where the rows do not fit."""
-    if x is None or x.ndim == 0 or len(x) != rows:
+    if x is None or x.ndim == 0 or x.shape[0] != rows:
         return None
-    return x.reshape(rows, -1).float().mean(dim=1)
+    return x.float() if x.ndim == 1 else x.reshape(rows, -1).float().mean(dim=1)
 
 
-def _host(x: Any) -> Any:
-    return x.detach().cpu() if isinstance(x, Tensor) else x
+def _joined(pieces: list[Tensor | None]) -> Tensor | None:
+    found = [piece for piece in pieces if piece is not None]
+    return torch.cat(found) if len(found) == len(pieces) else None
+
+
+@contextmanager
+def _streams_kept() -> Iterator[None]:
+    """Put every random stream back to where it was."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the stream that scripts use
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def _raise(text: str, error: Exception | None) -> None:
+    raise error or RuntimeError(text)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,6 +62,9 @@ class Probe:
         """Columns of a stack of one batch an iteration, shape (t, n), each of shape (t,)."""
         return {}
 
+    def derive(self, columns: dict[str, np.ndarray]) -> None:
+        """Add columns that follow from others, each of shape (t,)."""
+
 
 PROBES: Registry[type[Probe]] = Registry("probe", "gandiag.probes")
 P = TypeVar("P", bound=type[Probe])
@@ -77,8 +81,22 @@ def probe(name: str) -> Callable[[P], P]:
     return decorate
 
 
-def parameter_names(observer: Observer, step: Step) -> list[tuple[str, torch.nn.Parameter]]:
-    """The parameters that an optimizer is about to move, with stable names, those without a gradient left out."""
+class Names:
+    """The named parameters of each optimizer, walked once: walking the modules costs more than a small step."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, list[tuple[str, torch.nn.Parameter]]]] = {}
+
+    def of(self, step: Step, observer: Observer) -> list[tuple[str, torch.nn.Parameter]]:
+        """What the optimizer is about to move, under stable names; without a gradient left out."""
+        key, count = id(step.optimizer), sum(len(group["params"]) for group in step.optimizer.param_groups)
+        known = self._known.get(key)
+        if known is None or known[0] != count:
+            known = self._known[key] = (count, _walk(step, observer))
+        return [(name, p) for name, p in known[1] if p.grad is not None]
+
+
+def _walk(step: Step, observer: Observer) -> list[tuple[str, torch.nn.Parameter]]:
     mine = {id(p) for group in step.optimizer.param_groups for p in group["params"]}
     roles = ("g", "d") if step.role == "both" else (step.role,)
     found = []
@@ -86,5 +104,5 @@ def parameter_names(observer: Observer, step: Step) -> list[tuple[str, torch.nn.
         nets = observer.nets(role)
         for i, net in enumerate(nets):
             prefix = f"{role}/{i}." if len(nets) > 1 else f"{role}/"
-            found += [(prefix + n, p) for n, p in net.named_parameters() if id(p) in mine and p.grad is not None]
+            found += [(prefix + n, p) for n, p in net.named_parameters() if id(p) in mine]
     return found

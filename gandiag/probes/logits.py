@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,45 +22,54 @@ class Logits(Probe):
     the share judged real. `d/accuracy` is the mean of the shares judged right on real and on fake.
     """
 
+    def __init__(self) -> None:
+        self._probability: dict[str, bool] = {}
+
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Keep references; the statistics are taken of a hundred iterations at once."""
         if step.role == "g":
             for call in step.of(Kind.FAKE):
-                _keep(row, "g/logits/fake", call)
+                self._keep(row, "g/logits/fake", call)
             return
         for call in step.of(Kind.REAL):
-            _keep(row, "d/logits/real", call)
+            self._keep(row, "d/logits/real", call)
         for call in step.of(Kind.FAKE):
-            _keep(row, "d/logits/fake", call)
+            self._keep(row, "d/logits/fake", call)
         for call in step.of(Kind.CAT):
             rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
             if rows is not None and call.output is not None and len(call.output) == len(rows):
-                _keep(row, "d/logits/real", call, ~rows)
-                _keep(row, "d/logits/fake", call, rows)
+                self._keep(row, "d/logits/real", call, ~rows)
+                self._keep(row, "d/logits/fake", call, rows)
 
     def reduce(self, prefix: str, batch: Tensor) -> dict[str, Tensor]:
         """Mean, std, quantiles and the share above zero, each of shape (t,)."""
         n = batch.shape[1]
+        batch = as_logits(batch) if self._probability.get(prefix) else batch
         ordered = batch.sort(dim=1).values
         columns = {
             "mean": batch.mean(dim=1),
             "std": batch.std(dim=1, unbiased=False),
-            "q05": ordered[:, int(0.05 * (n - 1))],
+            "q05": ordered[:, round(0.05 * (n - 1))],
             "q50": ordered[:, (n - 1) // 2],
             "q95": ordered[:, round(0.95 * (n - 1))],
             "positive": (batch > 0).float().mean(dim=1),
         }
         return {f"{prefix}/{name}": values for name, values in columns.items()}
 
+    def derive(self, columns: dict[str, np.ndarray]) -> None:
+        """The share judged right, real and fake weighted alike."""
+        real, fake = columns.get("d/logits/real/positive"), columns.get("d/logits/fake/positive")
+        if real is not None and fake is not None:
+            columns["d/accuracy"] = (real + 1 - fake) / 2
 
-def _keep(row: Row, prefix: str, call: Call, rows: Tensor | None = None) -> None:
-    if call.output is None:
-        return
-    output = call.output if rows is None else call.output[rows]
-    flat = output.flatten()
-    if flat.numel() > MOST:
-        flat = flat[:: -(-flat.numel() // MOST)]
-    row.batches[prefix] = as_logits(flat) if call.probability else flat
+    def _keep(self, row: Row, prefix: str, call: Call, rows: Tensor | None = None) -> None:
+        if call.output is None:
+            return
+        self._probability[prefix] = call.probability
+        flat = (call.output if rows is None else call.output[rows]).flatten()
+        if flat.numel() > MOST:
+            flat = flat[:: -(-flat.numel() // MOST)].clone()  # a view would keep all of them alive until the flush
+        row.batches[prefix] = flat
 
 
 def as_logits(probability: Tensor) -> Tensor:

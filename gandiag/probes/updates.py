@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from gandiag.loop import Observer, Step
-from gandiag.probes.base import Probe, Row, parameter_names, probe
+from gandiag.probes.base import Names, Probe, Row, probe
 from gandiag.probes.gradients import norms
 
 
@@ -16,13 +16,14 @@ class Updates(Probe):
     every = 50
 
     def __init__(self) -> None:
+        self._names = Names()
         self._before: list[tuple[nn.Parameter, Tensor]] = []
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Keep the weights."""
         self._before = []
         if step.iteration % self.every == 1 and step.role != "both":
-            self._before = [(p, p.detach().clone()) for _, p in parameter_names(observer, step)]
+            self._before = [(p, p.detach().clone()) for _, p in self._names.of(step, observer)]
 
     def after_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Compare."""

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from idioms import IDIOMS, Idiom, Truth  # noqa: E402
+from idioms import IDIOMS, Idiom, Truth
 
-from gandiag.loop import Observer  # noqa: E402
-from gandiag.watch import Run  # noqa: E402
+from gandiag.loop import Observer
+from gandiag.watch import Run
 
 STEPS = 12
 

@@ -21,7 +21,7 @@ class Demo(StrEnum):
 
 def command(
     name: Annotated[Demo, typer.Argument(help="Which data: 8 modes, 25 modes, 10 digits, or 1,000 digit triples.")],
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training iterations; default the demo's.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training iterations.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the script.")] = 0,
     healthy: Annotated[bool, typer.Option("--healthy", help="The recipe that does not collapse.")] = False,
     run_dir: Annotated[

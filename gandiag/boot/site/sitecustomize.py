@@ -33,9 +33,12 @@ class _AfterTorch(importlib.abc.MetaPathFinder):
 
             def exec_module(module: ModuleType) -> None:
                 run(module)
-                from gandiag.boot.attach import attach_safely
-
-                attach_safely()
+                try:
+                    from gandiag.boot.attach import attach_safely
+                except ImportError as error:  # a Python of the script's own; it must run whatever gandiag does
+                    print(f"gandiag: not attached, {sys.executable} cannot import it ({error})", file=sys.stderr)
+                else:
+                    attach_safely()
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
