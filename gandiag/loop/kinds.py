@@ -36,19 +36,25 @@ def _by_trace(call: Call, roles: Roles) -> Kind:
 
 
 def _by_elimination(call: Call, used: list[Call], roles: Roles) -> Kind:
-    """Real, if the gradient at its output points the other way than at the sure fakes' outputs.
+    """Real, if there is more to say for it than that it was not traced to G.
 
-    "Not traced to G" alone is no proof: an augmentation without autograd leaves no trace. The opposite sign
-    is. On a GPU reading a sign would synchronise; there a sure fake in the same step has to do.
+    "Not traced" alone is no proof: an augmentation without autograd leaves no trace. Two things are: the step
+    fed D as many sure fakes as calls like this one (an augmented fake would come on top of, or in place of,
+    a sure one), or the gradient at its output points the other way than at the sure fakes'. The sign alone
+    decides too little: while D still puts real and fake on the same side of a least-squares target, both
+    gradients point the same way. And reading it would synchronise on a GPU.
     """
-    if call.cotangent is None or call.cotangent.device.type != "cpu":
-        return Kind.REAL if call.plain else Kind.UNKNOWN
-    sign = float(call.cotangent.sum())
-    fakes = [c for c in used if traced(c, roles) and c.cotangent is not None]
-    fake_sign = sum(float(c.cotangent.sum()) for c in fakes if c.cotangent is not None)
-    if sign == 0.0 or fake_sign == 0.0:  # hinge beyond its margin, saturated losses
+    if call.cotangent is None or not call.plain:
+        return Kind.UNKNOWN
+    alike = [c for c in used if c.unit is call.unit and c.plain and _by_trace(c, roles) is not Kind.PENALTY]
+    fakes = [c for c in alike if traced(c, roles)]
+    if len(fakes) >= len(alike) - len(fakes):
         return Kind.REAL
-    return Kind.REAL if (sign > 0) != (fake_sign > 0) else Kind.UNKNOWN
+    if call.cotangent.device.type != "cpu" or not fakes:
+        return Kind.UNKNOWN
+    sign = float(call.cotangent.sum())
+    fake_sign = sum(float(c.cotangent.sum()) for c in fakes if c.cotangent is not None)
+    return Kind.REAL if sign * fake_sign < 0 else Kind.UNKNOWN
 
 
 def _is_zero(x: Tensor | None) -> bool:

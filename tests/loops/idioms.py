@@ -329,6 +329,40 @@ def custom_optimizer(steps: int, truth: Truth) -> dict[str, Any]:
     return {"g": g, "d": d, "og": og, "od": od}
 
 
+def least_squares(steps: int, truth: Truth) -> dict[str, Any]:
+    """LSGAN: at first the gradients at D's output point the same way for real and for fake."""
+    g, d = Gen(), Disc()
+    og, od = adam(g), adam(d)
+    for _ in range(steps):
+        fake = g(torch.randn(N, Z))
+        og.zero_grad()
+        ((d(fake) - 1) ** 2).mean().backward()
+        og.step()
+        od.zero_grad()
+        (0.5 * (((d(data()) + 3) ** 2).mean() + ((d(fake.detach()) + 2) ** 2).mean())).backward()
+        od.step()
+        truth.update({("real", "d"): 1, ("fake", "d"): 1, ("fake", "g"): 1})
+    return {"g": g, "d": d, "og": og, "od": od}
+
+
+def consistency(steps: int, truth: Truth) -> dict[str, Any]:
+    """D also sees augmented reals and augmented fakes, the latter cut off from G: these two stay unknown or right."""
+    g, d = Gen(), Disc()
+    og, od = adam(g), adam(d)
+    for _ in range(steps):
+        real, fake = data(), g(torch.randn(N, Z)).detach()
+        od.zero_grad()
+        loss = F.softplus(-d(real)).mean() + F.softplus(d(fake)).mean()
+        loss = loss + F.softplus(-d(real + 0.01)).mean() + F.softplus(d(fake * 1.01 + 0.01)).mean()
+        loss.backward()
+        od.step()
+        og.zero_grad()
+        F.softplus(-d(g(torch.randn(N, Z)))).mean().backward()
+        og.step()
+        truth.update({("real", "d"): 2, ("fake", "d"): 1, ("unknown", "d"): 1, ("fake", "g"): 1})
+    return {"g": g, "d": d, "og": og, "od": od}
+
+
 IDIOMS: list[Idiom] = [
     dcgan,
     g_first,
@@ -343,4 +377,6 @@ IDIOMS: list[Idiom] = [
     relativistic,
     two_discriminators,
     custom_optimizer,
+    least_squares,
+    consistency,
 ]
