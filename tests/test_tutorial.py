@@ -57,7 +57,7 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     assert plain["verdict"] == "collapsed"
     assert plain["modes"]["count_real"] == 8
     assert plain["modes"]["count_captured"] < treated["modes"]["count_captured"]
-    assert (tmp_path / "plain.html").read_text().lstrip().startswith("<!")
+    assert (tmp_path / "runs" / "plain" / "derived" / "report.html").read_text().lstrip().startswith("<!")
 
 
 def test_the_tutorial_shows_the_main_commands() -> None:

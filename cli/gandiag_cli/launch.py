@@ -79,7 +79,7 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
             f"the command {_ended(code)} after {iterations:,} iterations; what it did until then is in "
             f"{_short(path)} and can be analyzed: gandiag analyze {_short(path)}"
         )
-    return path
+    return Path(_short(path))
 
 
 def _ended(code: int) -> str:

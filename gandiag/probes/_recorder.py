@@ -136,7 +136,14 @@ class Recorder(Listener):
             self._ask("call_ended", call, role, features, self._row)
 
     def before_step(self, step: Step) -> None:
-        """Open the run directory at the first step that has a role, and measure."""
+        """Open the run directory at the first step that has a role, and measure.
+
+        Where a budget is spent, the script ends when it sets out for one more iteration, not when it has done the
+        last: a script whose own length is the budget then says and saves what it does at its end.
+        """
+        if self._most is not None and step.role != "d" and self._observer.iteration >= self._most:
+            self.close("finished")
+            raise SystemExit(0)
         if self.writer is None:
             self._write(self.open)
         if self._off:
@@ -169,9 +176,6 @@ class Recorder(Listener):
                 self._write(self._flush)
             if self._snapshots.due(iteration):
                 self._write(self._snap, iteration)
-        if self._most is not None and iteration >= self._most:
-            self.close("finished")
-            raise SystemExit(0)
 
     def close(self, status: str = "finished") -> None:
         """Write what is left. Safe to call twice."""

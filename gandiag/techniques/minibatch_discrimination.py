@@ -18,21 +18,26 @@ def closeness(features: Float[Tensor, "n f"], kernel: Float[Tensor, "f kernels d
     Without the sample itself, whose term is always 1.
     Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
     """
-    m = torch.einsum("nf,fkd->nkd", features, kernel)
-    distance = (m.unsqueeze(0) - m.unsqueeze(1)).abs().sum(dim=3)
-    return torch.exp(-distance).sum(dim=0) - 1
+    m = torch.einsum("nf,fkd->dkn", features, kernel)
+    distance = features.new_zeros(())
+    # One dimension at a time: all at once takes 1.7 times as long and `dims` times the memory. torch.cdist is no
+    # faster here, and its gradient cannot be differentiated again, which any gradient penalty needs.
+    for one in m:
+        distance = distance + (one.unsqueeze(1) - one.unsqueeze(2)).abs()
+    return torch.exp(-distance).sum(dim=2).T - 1
 
 
 @technique(
     Card(
         name="minibatch_discrimination",
         summary="Gives D the closeness of each sample to the rest of its batch, so that it sees a lack of variety.",
-        treats={"GD104": 0.6, "GD101": 0.45, "GD103": 0.35, "GD105": 0.3},
+        treats={"GD104": 0.5, "GD101": 0.35, "GD103": 0.35, "GD105": 0.3},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.2",
         seams=("networks",),
-        cost=1.2,
+        cost=5.0,
         cautions=(
-            "time and memory grow with the square of the batch",
+            "time and memory grow with the square of the batch: a step of two small networks takes several times as "
+            "long at 128 samples; beside large networks it is hardly seen",
             "its kernels are trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack them",
         ),
         restart=True,
