@@ -9,7 +9,6 @@ import pytest
 from helpers.scripts import Terminal
 
 from gandiag.rundir import RunReader
-from gandiag_cli.launch import package_folder
 
 
 @pytest.fixture
@@ -18,7 +17,6 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     return Terminal(tmp_path, monkeypatch, capfd)
 
 
-@pytest.mark.skipif(not (package_folder() / "demo" / "ring.py").exists(), reason="the script is not there yet")
 def test_it_trains_records_and_analyzes(terminal: Terminal) -> None:
     """A few steps of the ring: the run, the diagnosis and the report are there, and the screen says where."""
     done = terminal.gandiag("demo", "ring", "--steps", 60, "--seed", 1, "--run-dir", "run")
