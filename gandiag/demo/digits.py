@@ -1,8 +1,8 @@
 """A GAN on scikit-learn's 1,797 handwritten digits, as a first image GAN is often written; most digits vanish.
 
 Fully connected networks, a sigmoid and BCE, and Adam with a learning rate of 2e-3, ten times what the literature uses,
-because training seemed slow. After a promising start the generator draws two to five of the ten digits, or hops
-between them. With --healthy it is a small DCGAN (Radford et al., 2015, arXiv 1511.06434) with that paper's learning
+because training seemed slow. The generator hops between a few of the ten digits and never draws them all; on some seeds
+it ends on a single picture. With --healthy it is a small DCGAN (Radford et al., 2015, arXiv 1511.06434) with that paper's learning
 rate and beta1, and draws all ten.
 
     python digits.py                the collapse

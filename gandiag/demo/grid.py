@@ -117,7 +117,7 @@ def train(steps: int, *, healthy: bool) -> Generator:
 def main() -> None:
     """Read the options, train, and say honestly what the generator has learned."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, help="training iterations (default: 4000, with --healthy 5000)")
+    parser.add_argument("--steps", type=int, default=5000, help="training iterations (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--healthy", action="store_true", help="the recipe that does not collapse")
     parser.add_argument(
@@ -127,7 +127,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    generator = train(args.steps or (5000 if args.healthy else 4000), healthy=args.healthy)
+    generator = train(args.steps, healthy=args.healthy)
 
     with torch.no_grad():
         samples = generator(torch.randn(2500, generator.latent))
