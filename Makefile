@@ -26,6 +26,7 @@ help:
 
 demo: $(VENV)/.ready-to-run
 	$(BIN)/gandiag demo digits
+	@echo; echo 'To type gandiag in this shell: source $(BIN)/activate'
 
 # The checks share few cores: one thread a process, $(WORKERS) processes.
 test lint types layers tests wheel bench docs: export OMP_NUM_THREADS = 1

@@ -53,7 +53,7 @@ def count_modes(samples: Tensor, modes: Tensor, std: float) -> dict[str, Any]:
         `modes`: how many have at least one sample; `of`: k; `high_quality`: share of samples inside any mode
         (0.989 for the data themselves: 1 - exp(-9/2)); `smallest` and `largest`: the emptiest and the fullest
         mode's samples over the fair share n / k; `spread`: the narrowest reached mode's standard deviation over
-        the data's, among modes with at least ten samples (0.96 for the data: the rule cuts their tails off).
+        the data's, among modes with at least ten samples (0.95 for the data: the rule cuts their tails off).
     """
     distance, nearest = torch.cdist(samples, modes).min(dim=1)
     inside = distance < 3 * std

@@ -2,8 +2,8 @@
 
 Fully connected networks, a sigmoid and BCE, and Adam with a learning rate of 2e-3, ten times what the literature uses,
 because training seemed slow. The generator hops between a few of the ten digits and never draws them all; on some seeds
-it ends on a single picture. With --healthy it is a small DCGAN (Radford et al., 2015, arXiv 1511.06434) with that paper's learning
-rate and beta1, and draws all ten.
+it ends on a single picture. With --healthy it is a small DCGAN (Radford et al., 2015, arXiv 1511.06434) with that
+paper's learning rate and beta1, and draws all ten.
 
     python digits.py                the collapse
     python digits.py --healthy      all ten digits

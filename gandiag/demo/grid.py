@@ -1,8 +1,8 @@
-"""A GAN on twenty-five Gaussians on a grid, the second thing that people try; it finds about fifteen of them.
+"""A GAN on twenty-five Gaussians on a grid, the second thing that people try; it keeps ten to fifteen of them.
 
-Two small tanh networks, and a discriminator with five times the generator's learning rate, which is often advised. The
-discriminator becomes sure of itself while the generator still covers half of the grid, and from then on the modes that
-nobody visits stay empty, while others get three times their share.
+Two small tanh networks, and a discriminator with five times the generator's learning rate, which is often advised. In
+the first thousand steps the generator touches nearly all modes; then it gives them up one by one, and ends with some
+modes empty and others at three times their share.
 
     python grid.py                  the collapse
     python grid.py --healthy        a loss that keeps all twenty-five, and a wider generator
