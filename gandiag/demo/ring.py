@@ -1,8 +1,8 @@
 """A GAN on eight Gaussians on a ring, as a first GAN is often written; it loses half of the modes.
 
 Two small tanh networks, the losses of Goodfellow et al. (2014, arXiv 1406.2661), Adam as it comes (learning rate 1e-3,
-beta1 0.9), and data that nobody has scaled. The generator soon sits on four to six of the eight modes and never finds
-the others, however long it trains.
+beta1 0.9), and data that nobody has scaled. The generator soon sits on four to six of the eight modes and has not
+found the others when the script ends.
 
     python ring.py                  the collapse
     python ring.py --healthy        the same networks with a loss that keeps all eight
