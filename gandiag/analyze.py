@@ -1,4 +1,4 @@
-"""The verb `analyze`: from a run directory to a diagnosis."""
+"""The verb `analyze`: from a run directory, or from somebody else's log, to a diagnosis."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from gandiag._evaluation_cache import plain
 from gandiag.analyzers import ANALYZERS, Evidence, Finding, Skipped
 from gandiag.errors import RunDirError
 from gandiag.evaluate import Evaluation, evaluate
+from gandiag.logs import Log, LogEvidence, Table, find, formats_in_words, limits, tabulate
 from gandiag.metrics import Measure, ModeTable
 from gandiag.recommend import Recommendation, recommend
-from gandiag.rundir import RunReader
+from gandiag.rundir import RunInfo, RunReader
+from gandiag.rundir.schema import INFO_FILE
 
 SCHEMA = "gandiag.diagnosis/1"
 
@@ -27,12 +29,20 @@ NEEDED = ("GD101", "GD104")
 """A run is called healthy only where these have judged: without a word on diversity nothing is known."""
 
 
+@dataclass(frozen=True)
+class LoggedRun:
+    """A log and its columns under gandiag's names."""
+
+    log: Log
+    table: Table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What is wrong with a run, how sure that is, and what to turn on.
 
     Attributes:
-        run_dir: where the run lies.
+        run_dir: where the run, or the log, lies.
         verdict: `collapsed`, `unstable`, `at-risk`, `undetermined` or `healthy`.
         iterations: the last iteration that was recorded.
         loss_family: what D's outputs and gradients say the loss is.
@@ -43,6 +53,7 @@ class Diagnosis:
         recommendations: sets of techniques, best first.
         blind_spots: what was not seen or could not be kept, in words.
         evaluation: the whole series, for plots.
+        log: what was read, where it was no run directory; then nothing is written beside it.
     """
 
     run_dir: str
@@ -56,6 +67,7 @@ class Diagnosis:
     recommendations: tuple[Recommendation, ...] = ()
     blind_spots: tuple[str, ...] = ()
     evaluation: Evaluation = field(default_factory=Evaluation, repr=False)
+    log: LoggedRun | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The diagnosis as `gandiag.diagnosis/1`: strict JSON, so a number that is not finite is null."""
@@ -94,23 +106,44 @@ class Diagnosis:
 
 
 def analyze(run_dir: str | os.PathLike[str]) -> Diagnosis:
-    """Diagnose a run, finished or still being written.
+    """Diagnose a run, finished or still being written, or what another logger kept of one.
 
     Args:
-        run_dir: the directory that `watch` or `gandiag run` left.
+        run_dir: the directory that `watch` or `gandiag run` left; or a log: a folder of TensorBoard events, StyleGAN's
+            `stats.jsonl`, a CSV of losses.
 
     Returns:
-        The diagnosis; it is also written to `derived/diagnosis.json` (where that cannot be done, `blind_spots` say so).
+        The diagnosis. That of a run directory is also written to `derived/diagnosis.json` (where that cannot be done,
+        `blind_spots` say so); beside a log nothing is written. A log has no samples, so its verdict is never `healthy`
+        or `collapsed`.
 
     Raises:
-        RunDirError: the directory is missing, foreign, damaged or of a newer gandiag.
+        RunDirError: what is there is missing, foreign, damaged or of a newer gandiag.
     """
-    run = RunReader(run_dir)
+    path = Path(run_dir)
+    if path.name == INFO_FILE or _is_there(path / INFO_FILE):
+        return _of_run(RunReader(path))
+    form = find(path)
+    if form is not None:
+        return _of_log(form.read(path))
+    try:
+        return _of_run(RunReader(path))
+    except RunDirError as error:
+        raise RunDirError(f"{error}. Logs that gandiag reads: {formats_in_words()}") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _of_run(run: RunReader) -> Diagnosis:
     evaluation = evaluate(run)
     evidence = gather(run, evaluation)
     answers = [answer for analyzer in ANALYZERS for answer in analyzer(evidence)]
-    findings = tuple(sorted((a for a in answers if isinstance(a, Finding)), key=_worst_first))
-    skipped = tuple(answer for answer in answers if isinstance(answer, Skipped))
+    findings, skipped = _sorted(answers)
     diagnosis = Diagnosis(
         run_dir=os.fspath(run.path),
         verdict=verdict(findings, skipped),
@@ -130,6 +163,35 @@ def analyze(run_dir: str | os.PathLike[str]) -> Diagnosis:
         note = f"the diagnosis was not kept: {error}"
         diagnosis = dataclasses.replace(diagnosis, blind_spots=(*diagnosis.blind_spots, note))
     return diagnosis
+
+
+def _of_log(log: Log) -> Diagnosis:
+    table = tabulate(log)
+    info = RunInfo(id="log")
+    answers: list[Finding | Skipped] = []
+    judged = []
+    for analyzer in ANALYZERS:
+        evidence = LogEvidence(info=info, iterations=table.last, scalars=table.judged)
+        found = evidence.explained(analyzer(evidence))
+        judged += [analyzer.code] if not any(isinstance(answer, Skipped) for answer in found) else []
+        answers += found
+    findings, skipped = _sorted(answers)
+    return Diagnosis(
+        run_dir=os.fspath(log.path),
+        verdict=verdict(findings, skipped),
+        iterations=table.last,
+        loss_family="unknown",
+        findings=findings,
+        skipped=skipped,
+        recommendations=tuple(recommend(findings, info=info)),
+        blind_spots=limits(log, table, judged=judged),
+        log=LoggedRun(log, table),
+    )
+
+
+def _sorted(answers: Sequence[Finding | Skipped]) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    findings = sorted((answer for answer in answers if isinstance(answer, Finding)), key=_worst_first)
+    return tuple(findings), tuple(answer for answer in answers if isinstance(answer, Skipped))
 
 
 def gather(run: RunReader, evaluation: Evaluation) -> Evidence:

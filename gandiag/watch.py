@@ -150,6 +150,7 @@ class Run:
     # -- what run.json says -------------------------------------------------------------------------------
 
     def _writer(self) -> RunWriter:
+        rank, ranks = _place_among_ranks()
         facts = {
             "command": self._command,
             "cwd": str(Path.cwd()),
@@ -162,11 +163,11 @@ class Run:
             },
             "options": {key: value for key, value in self._options.items() if value is not None},
             "parent": self._options.get("parent"),
-            "ranks": int(os.environ.get("WORLD_SIZE", "1") or 1),
+            "ranks": ranks,
             "status": "running",
             **self._facts(),
         }
-        return RunWriter(self.path, info=facts, rank=int(os.environ.get("RANK", "0") or 0))
+        return RunWriter(self.path, info=facts, rank=rank)
 
     def _facts(self) -> dict[str, Any]:
         observer = self.observer
@@ -213,9 +214,16 @@ class Run:
             self._failed(f"the averaged weights could not be written: {error}")
 
 
+def _place_among_ranks() -> tuple[int, int]:
+    """This process's rank and how many there are; some launchers (Lightning's) set no RANK in the environment."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return int(os.environ.get("RANK", "0") or 0), int(os.environ.get("WORLD_SIZE", "1") or 1)
+
+
 def watch(
-    generator: nn.Module | Iterable[nn.Module],
-    discriminator: nn.Module | Iterable[nn.Module],
+    generator: nn.Module | Iterable[nn.Module] | None,
+    discriminator: nn.Module | Iterable[nn.Module] | None,
     *,
     run_dir: str | Path | None = None,
     optimizers: Sequence[Optimizer] | None = None,
@@ -233,8 +241,8 @@ def watch(
         run.close()                   # or `with gandiag.watch(...)`, or the end of the process
 
     Args:
-        generator: the generator, or several nets that make one together.
-        discriminator: the discriminator, or several.
+        generator: the generator, or several nets that make one together; None to find it by the data that flows.
+        discriminator: the discriminator, or several, or None.
         run_dir: where to record; by default `runs/<script>-<date>-<id>`. An existing run is continued.
         optimizers: theirs, if they were made before this call and `ttur` is on; else found at the first step.
         techniques: such as `["r1:gamma=0.1"]`; they change the training.

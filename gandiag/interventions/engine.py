@@ -94,7 +94,7 @@ class Interventions(Director, Listener):
 
     def forward(self, call: Call, role: str, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """D's forward with everything that acts inside it; G's as it is."""
-        guard = self._observer._guard  # what follows is gandiag's own work, but for `run`
+        guard = self._observer.guard  # what follows is gandiag's own work, but for `run`
         if not self._started:
             guard(self._start)
         if role != "d":
@@ -132,7 +132,7 @@ class Interventions(Director, Listener):
         pair = self._last.get(id(call.unit))
         # Inside torch.autograd.grad it is the script's own penalty, which must get what it asked for. Before any
         # real batch has been seen (the first round of a loop that steps G first) there is nothing to compare with.
-        if self._observer._in_grad or pair is None:
+        if self._observer.in_grad or pair is None:
             return gradient
         critic = DCritic(self._observer, changes, real=pair.real_call, fake=call)
         total: Tensor | None = None
@@ -262,7 +262,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         engine: Interventions = ctx.engine
-        own = engine._observer._guard(engine.gradient_for_g, ctx.call, ctx.changes, ctx.x, gradient)
+        own = engine._observer.guard(engine.gradient_for_g, ctx.call, ctx.changes, ctx.x, gradient)
         return gradient if own is None else own, None, None, None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +43,7 @@ def pairs(step: Step) -> list[Pair]:
             if a is not None and b is not None and a.shape[1:] == b.shape[1:]:
                 by_unit.setdefault(key, []).append(Pair(a, b, real, fake))
     for call in step.of(Kind.CAT):
-        rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
+        rows = call.fake_rows
         if rows is not None:
             real, fake = _rows(call, ~rows), _rows(call, rows)
             a, b = _seen(real), _seen(fake)
@@ -106,11 +106,8 @@ def _rows(call: Call, rows: Tensor) -> Call:
     def pick(x: Tensor | None) -> Tensor | None:
         return x[rows] if x is not None and x.ndim >= 1 and len(x) == len(rows) else x
 
-    return dataclasses.replace(
-        call,
-        args=args,
-        kwargs=kwargs,
-        seen=[x[rows] if len(x) == len(rows) else x for x in call.seen if x.ndim >= 1],
-        output=pick(call.output),
-        cotangent=pick(call.cotangent),
-    )
+    part = copy.copy(call)
+    part.args, part.kwargs = args, kwargs
+    part.seen = [x[rows] if len(x) == len(rows) else x for x in call.seen if x.ndim >= 1]
+    part.output, part.cotangent = pick(call.output), pick(call.cotangent)
+    return part

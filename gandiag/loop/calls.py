@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,32 +32,91 @@ class Phase(enum.StrEnum):
     NONE = "none"
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """One outermost call of a unit.
 
-    Holds detached tensors only: a reference to a tensor with a graph would keep the graph alive, and the
-    hook that waits for the output's gradient would close a reference cycle with it.
+    Holds tensors without a graph only: a reference to a graph would keep it alive, and the hook that waits for
+    the output's gradient would close a reference cycle with it. Not a dataclass, as one is made for each call of
+    each net and its generated `__init__` takes twice as long.
+
+    Attributes:
+        unit, owner: the net, and the set of optimizers that hold its parameters.
+        args, kwargs: as passed, detached.
+        grad_enabled: whether autograd was on.
+        inputs: the floating tensors among the arguments.
+        sources: where each of them came from.
+        versions: their version counters at the call.
+        attached: whether a gradient could flow from the call into what made an input.
+        frozen: attached, and no parameter of the net took gradients at the call: no step of D can use it.
+        seen: the inputs after any change that a technique made to them.
+        output: the first floating leaf of the output, or the first one that a plain gradient reached.
+        leaf: which one that is.
+        cotangent: d loss / d output of the last plain backward pass that reached it.
+        plain: reached by loss.backward().
+        inside_grad: reached from inside torch.autograd.grad.
+        targets: the roles whose gradients the backward passes may have filled: "dg", or fewer where `inputs=` said so.
+        passes: the number of the last backward pass that reached it.
+        closed: the roles whose gradients from this call have been cleared, so that no step of theirs can use it.
+        probability: the output is the result of a sigmoid.
+        guessed_rows: which rows are fake where votes say so, see `votes`.
+        kind, phase: what it was, once a step has settled it.
+        age: optimizer steps that have passed without using it.
     """
 
-    unit: nn.Module
-    owner: frozenset[int]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    grad_enabled: bool
-    inputs: list[Tensor] = field(default_factory=list)  # floating tensors among the arguments, detached
-    seen: list[Tensor] = field(default_factory=list)  # the same after any change of D's input, detached
-    sources: list[Trace | None] = field(default_factory=list)  # where each input came from
-    output: Tensor | None = None  # the first floating leaf of the output, detached
-    cotangent: Tensor | None = None  # d loss / d output of the first plain backward that reached it
-    leaf: int | None = None  # which leaf of the output that is: the first one that a plain gradient reached
-    plain: bool = False  # reached by loss.backward()
-    inside_grad: bool = False  # reached from inside torch.autograd.grad
-    probability: bool = False  # the output is the result of a sigmoid
-    kind: Kind = Kind.UNKNOWN
-    phase: Phase = Phase.NONE
-    age: int = 0  # optimizer steps that passed without a gradient reaching the call
-    versions: list[int] = field(default_factory=list)
+    __slots__ = (
+        "age",
+        "args",
+        "attached",
+        "closed",
+        "cotangent",
+        "frozen",
+        "grad_enabled",
+        "guessed_rows",
+        "inputs",
+        "inside_grad",
+        "kind",
+        "kwargs",
+        "leaf",
+        "output",
+        "owner",
+        "passes",
+        "phase",
+        "plain",
+        "probability",
+        "seen",
+        "sources",
+        "targets",
+        "unit",
+        "versions",
+    )
+
+    def __init__(
+        self, unit: nn.Module, owner: frozenset[int], args: tuple[Any, ...], kwargs: dict[str, Any], grad_enabled: bool
+    ) -> None:
+        self.unit = unit
+        self.owner = owner
+        self.args = args
+        self.kwargs = kwargs
+        self.grad_enabled = grad_enabled
+        self.inputs: list[Tensor] = []
+        self.sources: list[Trace | None] = []
+        self.versions: list[int] = []
+        self.attached = False
+        self.frozen = False
+        self.seen: list[Tensor] = self.inputs
+        self.output: Tensor | None = None
+        self.leaf: int | None = None
+        self.cotangent: Tensor | None = None
+        self.plain = False
+        self.inside_grad = False
+        self.targets = ""
+        self.passes = 0
+        self.closed = ""
+        self.probability = False
+        self.guessed_rows: Tensor | None = None
+        self.kind = Kind.UNKNOWN
+        self.phase = Phase.NONE
+        self.age = 0
 
     @property
     def reached(self) -> bool:
@@ -67,6 +127,19 @@ class Call:
     def main_input(self) -> Tensor | None:
         """The samples: the first floating input with a batch axis, shape (n, ...)."""
         return next((x for x in self.inputs if x.ndim >= 2), None)
+
+    @property
+    def fake_rows(self) -> Tensor | None:
+        """Which rows came from G, bool (n,), where real and fake rows came together; else None."""
+        for trace in self.sources:
+            if trace is not None and trace.rows is not None:
+                return trace.rows
+        return self.guessed_rows
+
+    def follow(self, earlier: Call) -> None:
+        """Continue a call of another part of the same net: the two are one call, from its inputs to this output."""
+        self.inputs, self.sources, self.versions = earlier.inputs, earlier.sources, earlier.versions
+        self.seen, self.attached = earlier.seen, earlier.attached
 
     def intact(self) -> bool:
         """Whether no input was overwritten in place since the call (static input buffers are)."""
@@ -92,6 +165,7 @@ class Step:
     iteration: int  # the iteration that this step belongs to, from 1
     calls: list[Call]
     losses: list[Tensor]  # the scalars whose backward() fed the step, detached
+    skipped: bool = False  # a GradScaler found an infinite gradient and left the weights as they were
 
     def of(self, *kinds: Kind) -> Iterator[Call]:
         """The calls of D of these kinds that fed this step."""
@@ -102,16 +176,24 @@ class Tally:
     """Counts D's calls by kind and phase: the field `d_calls` of run.json."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, dict[str, int]] = {}
+        self.counts: dict[Kind, dict[Phase, int]] = {}
 
-    def add(self, call: Call) -> None:
-        """Count one settled call."""
-        phases = self.counts.setdefault(str(call.kind), {})
-        phases[str(call.phase)] = phases.get(str(call.phase), 0) + 1
+    def add(self, kind: Kind, phase: Phase, count: int = 1) -> None:
+        """Count settled calls."""
+        phases = self.counts.get(kind)
+        if phases is None:
+            phases = self.counts[kind] = {}
+        phases[phase] = phases.get(phase, 0) + count
+
+    def move(self, count: int, phase: Phase, *, before: Kind, after: Kind) -> None:
+        """Count `count` calls that were taken for `before` as `after`: it has turned out since what they were."""
+        self.add(before, phase, -count)
+        self.add(after, phase, count)
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """A copy, `{kind: {phase: count}}`."""
-        return {kind: dict(phases) for kind, phases in self.counts.items()}
+        """A copy, `{kind: {phase: count}}`, without zeros."""
+        found = {str(k): {str(p): n for p, n in phases.items() if n} for k, phases in self.counts.items()}
+        return {kind: phases for kind, phases in found.items() if phases}
 
 
 def leaves(value: Any, depth: int = 0) -> Iterator[Tensor]:
@@ -122,6 +204,8 @@ def leaves(value: Any, depth: int = 0) -> Iterator[Tensor]:
     elif depth < 4:
         if isinstance(value, dict):
             value = value.values()
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = vars(value).values() if hasattr(value, "__dict__") else ()
         elif not isinstance(value, list | tuple):
             return
         for item in value:

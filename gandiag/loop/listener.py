@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from gandiag.loop.calls import Call, Step
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ class Listener:
 
     def after_step(self, step: Step) -> None:
         """It has stepped."""
+
+    def clipped(self, role: str, norm: Tensor) -> None:
+        """The script has clipped gradients of a role's parameters; their total norm before, 0-dim."""
 
     def iteration_ended(self, iteration: int) -> None:
         """G's optimizer has stepped and `after_step` is done."""

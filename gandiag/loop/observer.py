@@ -9,37 +9,51 @@ The order of things in one iteration of a plain loop, with what the observer mak
     D's optimizer steps     pending, reached calls get phase "d" and their kinds; listeners get a Step
     D(G(z)); backward       as above
     G's optimizer steps     phase "g"; the iteration ends
+
+This runs some forty times in each iteration of a loop whose iteration may take a millisecond or two. So the
+common case comes first and everything else behind a test; `docs/benchmarks.md` says what it costs.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gandiag.errors import GandiagError, RolesUnclear, TechniqueRefused
-from gandiag.loop.calls import Call, Kind, Phase, Step, Tally, detached, ends_in_sigmoid, is_functorch, leaves
+from gandiag.loop.calls import Step
 from gandiag.loop.cast import Cast
-from gandiag.loop.kinds import settle_kind, traced
-from gandiag.loop.listener import Director, Listener
-from gandiag.loop.provenance import Provenance
+from gandiag.loop.forwards import Forwards
+from gandiag.loop.kinds import traced
+from gandiag.loop.listener import Listener
+from gandiag.loop.precision import tap_precision
 from gandiag.loop.taps import Taps
-from gandiag.loop.units import Owner
 
-#: Optimizer steps after which a call that no gradient reached is settled as evaluation.
-DEAD_AFTER = 3
 #: Rows of inputs are compared with G's outputs by value in the first iterations and then in each 50th, as long
 #: as no comparison has ever found anything: in most loops storage and ancestry tell all there is.
 LOOK_AT_ROWS, LOOK_AGAIN = 10, 50
+#: Steps of another optimizer of G's, in a row, after which it and not the first one sets the pace.
+MISSED = 8
 
 
-class Observer:
+_OPEN: weakref.WeakSet[Observer] = weakref.WeakSet()
+
+
+def _in_forked_child() -> None:
+    """A DataLoader's worker has a copy of all observers, and must do nothing with them."""
+    for observer in _OPEN:
+        observer._forget()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
+
+
+class Observer(Forwards):
     """Watches one training loop. See the module's docstring.
 
     `nets(role)` and `optimizers(role)` answer for "g" and "d"; see `Cast`.
@@ -51,6 +65,11 @@ class Observer:
         failed: called with a text when gandiag switches itself off.
         refused: what to raise where a technique was asked for and cannot be applied. This one error does
             reach the user's loop: to train on without the technique would be to answer another question.
+
+    Attributes:
+        listeners: told of roles, steps and iterations, in this order.
+        iteration: how many have ended.
+        steps: how many optimizer steps each role has done.
     """
 
     def __init__(
@@ -64,51 +83,41 @@ class Observer:
         failed: Callable[[str], None] = lambda text: None,
         refused: Callable[[GandiagError], BaseException] = lambda error: error,
     ) -> None:
-        self._cast = Cast(
-            generator=generator,
-            discriminator=discriminator,
-            generator_name=generator_name,
-            discriminator_name=discriminator_name,
+        super().__init__(
+            Cast(
+                generator=generator,
+                discriminator=discriminator,
+                generator_name=generator_name,
+                discriminator_name=discriminator_name,
+            )
         )
-        self.units, self.roles = self._cast.units, self._cast.roles
-        self.nets, self.optimizers = self._cast.nets, self._cast.optimizers
-        self.tally = Tally()
-        self.iteration = 0  # finished iterations
-        self.steps = {"d": 0, "g": 0, "both": 0}
+        self.iteration = 0
         self.listeners: list[Listener] = []
-        self.director = Director()
-        self.blind_spots: list[str] = []
-        self._provenance = Provenance()
         self._taps = Taps(self)
-        self._pending: list[Call] = []
-        self._losses: list[Tensor] = []
-        self._loss_used = False
         self._step: Step | None = None
-        self._depth = 0
-        self._in_grad = 0
-        self._busy = False
         self._strict = strict
         self._failed = failed
         self._refused = refused
-        self._pace: Optimizer | None = None
-        self._rows_help = False
+        self._pace: Callable[[], Optimizer | None] = lambda: None
+        self._missed: dict[int, int] = {}  # steps of G's other optimizers since the last one of it
         self._blind_steps = 0
-        self._off = False
-        self._pid = os.getpid()
-        self._thread: int | None = None
 
     # -- life -------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start to watch."""
         self._taps.open()
+        tap_precision(self._taps, self)
+        _OPEN.add(self)
         if self._cast.use_given():
             self._roles_changed()
-        self._taps.watch_classes(self.units.classes())
+        self._watch_units()
 
     def close(self) -> None:
         """Stop to watch; torch is left as it was."""
-        self._off = True
+        if not self._off and self.roles.known:
+            self.ledger.settle_in(self._cast.role)
+        self._forget()
         self._taps.close()
 
     def quiet(self) -> _Quiet:
@@ -118,218 +127,201 @@ class Observer:
     @property
     def active(self) -> bool:
         """Whether events are taken: not closed, not gandiag's own work, and not in a forked child."""
-        return not (self._off or self._busy or os.getpid() != self._pid)
+        return not self._idle
 
-    # -- taps -------------------------------------------------------------------------------------------
+    @property
+    def in_grad(self) -> bool:
+        """Whether torch.autograd.grad is running now."""
+        return self.passes.inside_grad
+
+    def _forget(self) -> None:
+        self._off = self._idle = True
+
+    # -- backward passes ----------------------------------------------------------------------------------
+
+    def backward_begins(self, roots: Any, weights: Any, inputs: Any, accumulate: bool, create_graph: bool) -> None:
+        """Remember the scalar whose backward pass starts: it is, or is part of, a loss."""
+        if not self._idle:
+            try:
+                self.passes.begin(roots, weights, inputs, accumulate, create_graph)
+            except Exception as error:
+                self._stumbled(error)
+
+    def backward_ended(self, accumulate: bool) -> None:
+        """Back in the pass around this one, if there is any."""
+        if not self._busy:
+            self.passes.end()
+
+    def cleared(self, what: Optimizer | nn.Module) -> None:
+        """Gradients are cleared: the calls that they came from can no longer be used."""
+        if self._idle or not self.ledger.pending:
+            return
+        self.guard(self._clear, what)
+
+    def _clear(self, what: Optimizer | nn.Module) -> None:
+        role = self.roles.of(self.units.owner(what)) if isinstance(what, nn.Module) else self._cast.role(what)
+        if role is not None:
+            self.ledger.clear(role, self.passes.number)
+
+    def scaled(self) -> None:
+        """A GradScaler is in use."""
+        self.passes.scaling = True
+
+    def clipped(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
+        """Gradients have been clipped: tell whose."""
+        if self._idle:
+            return
+        role = next((found for p in parameters if (found := self._cast.role_of_parameter(p)) is not None), None)
+        if role is not None:
+            for listener in self.listeners:
+                self.guard(listener.clipped, role, norm.detach())
+
+    # -- steps ------------------------------------------------------------------------------------------
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """Learn the owners anew: this happens a few times, before the loop."""
-        if self.active:
-            self._guard(self._learn, optimizer)
+        if not self._idle:
+            self.guard(self._learn, optimizer)
 
-    def forward_called(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A watched class's forward; only the outermost call of a unit becomes an event."""
-        owner = None if self._depth or not self.active else self.units.owner(module)
-        if owner is None:
-            return forward(module, *args, **kwargs)
-        thread = threading.get_ident()
-        if self._thread is None:
-            self._thread = thread
-        if thread != self._thread:  # DataParallel's replicas
-            return forward(module, *args, **kwargs)
-        call = self._guard(self._enter, module, owner, args, kwargs)
-        if call is None:
-            return forward(module, *args, **kwargs)
-        role = self.roles.of(owner)
-        ends = [self._guard(listener.call_begins, call, role) for listener in self.listeners] if role else []
-        self._depth += 1
-        try:
-            # The director runs the user's own code: its errors are the user's and pass through.
-            output = self.director.forward(call, role or "", forward, args, kwargs)
-        finally:
-            self._depth -= 1
-            for end in ends:
-                if end is not None:
-                    self._guard(end)
-        self._guard(self._leave, call, role, output)
-        return output
+    def compiled(self) -> None:
+        """A net may have been wrapped, or compiled in place: look again."""
+        if not self._idle and self.units.optimizers():
+            self.guard(self._rescan)
 
-    def backward_called(self, tensors: Any, grad_tensors: Any) -> None:
-        """Remember the scalar whose backward pass starts: it is, or is part of, a loss."""
-        if self.active:
-            self._guard(self._note_loss, tensors, grad_tensors)
+    def step_skipped(self, optimizer: Optimizer) -> None:
+        """A GradScaler left this step out: it counts as one that moved nothing."""
+        self.before_step(optimizer, skipped=True)
+        self.after_step(optimizer)
 
-    def grad_called(self, entering: bool) -> None:
-        """Count how deep inside torch.autograd.grad we are."""
-        self._in_grad += 1 if entering else -1
-
-    def before_step(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer, *, skipped: bool = False) -> None:
         """Settle what the pending calls were for, then tell the listeners."""
-        if self.active:
-            self._step = None
-            if not self.units.knows(optimizer):
-                self._guard(self._learn, optimizer)
-            self._step = self._guard(self._settle, optimizer)
-            if self._step is not None:
-                for listener in self.listeners:
-                    self._guard(listener.before_step, self._step)
+        if self._idle:
+            return
+        try:
+            step = self._settle(optimizer, skipped)
+        except Exception as error:
+            self._stumbled(error)
+            return
+        if step is not None:
+            for listener in self.listeners:
+                try:
+                    listener.before_step(step)
+                except Exception as error:
+                    self._stumbled(error)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Tell the listeners, and end the iteration if the step was G's."""
         step, self._step = self._step, None
-        if not self.active or step is None or step.optimizer is not optimizer:
+        if self._idle or step is None or step.optimizer is not optimizer:
             return
         for listener in self.listeners:
-            self._guard(listener.after_step, step)
-        self.steps[step.role] += 1
-        if step.role != "d" and self._sets_pace(step.role, optimizer):
-            self._pace = optimizer
-        # Of several generators' optimizers the first one sets the pace: an iteration is one round of it.
-        if optimizer is self._pace:
-            self.iteration += 1
-            for listener in self.listeners:
-                self._guard(listener.iteration_ended, self.iteration)
+            self.guard(listener.after_step, step)
+        role = step.role
+        self.steps[role] += 1
+        if role != "d":
+            # Of several generators' optimizers the first one sets the pace: an iteration is one round of it.
+            if optimizer is not self._pace():
+                self._missed[id(optimizer)] = self._missed.get(id(optimizer), 0) + 1
+                if self._sets_pace(role, optimizer):
+                    self._pace = weakref.ref(optimizer)
+            if optimizer is self._pace():
+                self._missed.clear()
+                self._end_iteration()
 
-    # -- calls ------------------------------------------------------------------------------------------
+    def _end_iteration(self) -> None:
+        self.iteration += 1
+        if not self.ledger.settled_in:
+            self._settle_in()
+        looking = self._rows_help or self.iteration < LOOK_AT_ROWS or self.iteration % LOOK_AGAIN == 0
+        self._provenance.look_at_rows(looking)
+        for listener in self.listeners:
+            self.guard(listener.iteration_ended, self.iteration)
 
-    def _enter(self, module: nn.Module, owner: Owner, args: Any, kwargs: Any) -> Call:
-        if not self.roles.known and self.director.needs_roles():
-            self._cast.decide_now()
+    def _settle_in(self) -> None:
+        """A whole round is over: what was seen in it is judged once more, by all that it has shown."""
+        if self.roles.keep_learners():
             self._roles_changed()
-        call = Call(module, owner, args, kwargs, torch.is_grad_enabled())
-        for x in leaves((args, kwargs)):
-            if is_functorch(x):
-                continue
-            trace = self._provenance.trace(x, rows=self._look_at_rows(x, owner))
-            self._rows_help = self._rows_help or (trace is not None and trace.by_rows)
-            call.inputs.append(x.detach())
-            call.versions.append(x._version)
-            call.sources.append(trace)
-            if trace is not None and trace.call.owner != owner and self.roles.saw_flow(trace.call.owner, owner):
-                self._roles_changed()
-        # Arguments with a graph would keep it alive; what a listener needs of them is detached.
-        call.args, call.kwargs = detached(args), detached(kwargs)
-        call.seen = call.inputs
-        return call
+        # A loop that steps G first ends its first iteration before D has ever stepped.
+        if self.steps["d"] or self.steps["both"]:
+            self._settled_in = not self.roles.guessed
+            self.ledger.settle_in(self._cast.role)
 
-    def _look_at_rows(self, x: Tensor, owner: Owner) -> bool:
-        if x.ndim < 2 or self.roles.of(owner) == "g":
-            return False
-        if x.device.type != "cpu":  # reading values would synchronise: only while nothing else has answered
-            return 2 <= self._blind_steps < 2 + LOOK_AT_ROWS or self._rows_help
-        return self._rows_help or self.iteration < LOOK_AT_ROWS or self.iteration % LOOK_AGAIN == 0
-
-    def _leave(self, call: Call, role: str | None, output: Any) -> None:
-        if role != "d":  # D's outputs never become inputs of another unit in a loop that we know
-            self._provenance.remember(output, call)
-        for i, leaf in enumerate(leaves(output)):
-            if is_functorch(leaf):
-                return
-            if call.output is None:
-                call.output = leaf.detach()
-                call.probability = ends_in_sigmoid(leaf)
-            if leaf.requires_grad and call.grad_enabled and role != "g":
-                leaf.register_hook(_Reached(self, call, leaf, i))  # type: ignore[no-untyped-call]
-        if role == "d" or role is None:
-            self._pending.append(call)
-        if role is not None:
-            for listener in self.listeners:
-                self._guard(listener.call_ended, call, role)
-
-    def _reached(self, call: Call, output: Tensor, leaf: int, gradient: Tensor) -> None:
-        if self._busy:
-            return
-        if self._in_grad:
-            call.inside_grad = True
-            return
-        call.plain = True
-        # A D that returns (score, class scores) gets gradients at both, in no order; the score comes first.
-        if call.leaf is None or leaf < call.leaf:
-            call.leaf, call.output, call.cotangent = leaf, output, gradient.detach()
-
-    def _note_loss(self, tensors: Any, grad_tensors: Any) -> None:
-        if self._loss_used:
-            self._losses, self._loss_used = [], False
-        roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        weights = [grad_tensors] if isinstance(grad_tensors, Tensor) or grad_tensors is None else list(grad_tensors)
-        for i, root in enumerate(roots):
-            value = root.detach()
-            weight = weights[i] if i < len(weights) else None
-            if weight is not None:
-                value = (value * weight.detach()).sum()
-            elif value.numel() != 1:
-                continue
-            self._losses.append(value.reshape(()))
-
-    # -- steps ------------------------------------------------------------------------------------------
-
-    def _settle(self, optimizer: Optimizer) -> Step | None:
+    def _settle(self, optimizer: Optimizer, skipped: bool) -> Step | None:
+        if not self.units.knows(optimizer):
+            self._learn(optimizer)
+        if self._step is not None and self._step.optimizer is optimizer:  # a closure that runs several times
+            self.ledger.settle(self._step.role, optimizer)
+            return None
+        if self.units.stale:
+            self._rescan()
         role = self._cast.role(optimizer)
         if role is None:
             self._blind_steps += 1
+            if self._blind_steps in (2, 8):
+                self._rescan()
+            self.ledger.settle_later(optimizer)
             return None
-        phase = Phase.G if role == "g" else Phase.D
-        used = [call for call in self._pending if call.reached and self.roles.of(call.owner) == "d"]
-        waiting = []
-        for call in self._pending:
-            if call.reached:
-                continue
-            call.age += 1
-            if call.age < DEAD_AFTER and call.grad_enabled:
-                waiting.append(call)
-            elif self.roles.of(call.owner) == "d":
-                call.kind = Kind.EVAL
-                self.tally.add(call)
-        self._pending = waiting
-        for call in used:
-            call.phase = phase
-            call.kind = settle_kind(call, used, self.roles)
-            self.tally.add(call)
-        if role == "d" and used and not any(traced(c, self.roles) for c in used):
+        role, used, losses = self.ledger.settle(role, optimizer)
+        if role == "d" and used and not any(traced(call, self.roles) for call in used):
             self._blind_steps += 1
-        losses, self._loss_used = list(self._losses), True
-        return Step(role, optimizer, self.steps[role], self.iteration + 1, used, losses)
+        self._step = Step(role, optimizer, self.steps[role], self.iteration + 1, used, losses, skipped)
+        return self._step
 
     def _sets_pace(self, role: str, optimizer: Optimizer) -> bool:
         """The first G optimizer does, then whatever is made anew for its parameters; one over both nets only alone."""
-        if self._pace is None:
+        pace = self._pace()
+        if pace is None or self._missed[id(optimizer)] > MISSED:  # the one that did is gone, or steps no more
             return True
-        if role == "g" and self._cast.role(self._pace) == "both":
-            return True
-        held = {id(p) for group in self._pace.param_groups for p in group["params"]}
-        return role == "g" and any(id(p) in held for group in optimizer.param_groups for p in group["params"])
+        joint, was_joint = (self._cast.role(o) == "both" for o in (optimizer, pace))
+        if joint != was_joint:
+            return role == "g" and was_joint
+        held = {id(p) for group in pace.param_groups for p in group["params"]}
+        return any(id(p) in held for group in optimizer.param_groups for p in group["params"])
 
     # -- roles ------------------------------------------------------------------------------------------
 
     def _learn(self, optimizer: Optimizer) -> None:
         if self._cast.learn(optimizer):
             self._roles_changed()
+        self._watch_units()
+
+    def _rescan(self) -> None:
+        self._cast.rescan()
+        self._watch_units()
+
+    def _watch_units(self) -> None:
         self._taps.watch_classes(self.units.classes())
+        for module in self.units.compiled():
+            self._taps.watch_compiled(module)
 
     def _roles_changed(self) -> None:
         self._cast.changed()
         for listener in self.listeners:
-            self._guard(listener.roles_known, self)
+            self.guard(listener.roles_known, self)
 
     # -- safety -----------------------------------------------------------------------------------------
 
-    def _guard(self, function: Callable[..., Any], *args: Any) -> Any:
+    def guard(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run gandiag's own code: an error in it switches gandiag off and never reaches the user's loop.
 
         `SystemExit` passes: it is how a refused technique and an exhausted budget end a run on purpose.
         """
         try:
             return function(*args)
-        except (RolesUnclear, TechniqueRefused) as error:
+        except Exception as error:
+            self._stumbled(error)
+            return None
+
+    def _stumbled(self, error: Exception) -> None:
+        """Switch gandiag off, or raise what must be raised."""
+        if isinstance(error, RolesUnclear | TechniqueRefused):
             self.close()
             raise self._refused(error) from None
-        except Exception as error:
-            if self._strict:
-                raise
-            self.close()
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self._failed(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
-            return None
+        if self._strict:
+            raise error
+        self.close()
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self._failed(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
 
 
 class _Quiet:
@@ -338,19 +330,8 @@ class _Quiet:
 
     def __enter__(self) -> None:
         self._before = self._observer._busy
-        self._observer._busy = True
+        self._observer._busy = self._observer._idle = True
 
     def __exit__(self, *exc: object) -> None:
         self._observer._busy = self._before
-
-
-class _Reached:
-    """The hook on D's output: notes that a gradient came, and changes nothing."""
-
-    __slots__ = ("_call", "_leaf", "_observer", "_output")
-
-    def __init__(self, observer: Observer, call: Call, output: Tensor, leaf: int) -> None:
-        self._observer, self._call, self._output, self._leaf = observer, call, output.detach(), leaf
-
-    def __call__(self, gradient: Tensor) -> None:
-        self._observer._reached(self._call, self._output, self._leaf, gradient)
+        self._observer._idle = self._before or self._observer._off

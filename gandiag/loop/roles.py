@@ -21,6 +21,11 @@ class Roles:
     Attributes:
         g, d: the owners of the generators' and the discriminators' parameters.
         sure: whether the user said so.
+        guessed: whether it is a guess from names and shapes so far.
+        flow: how often an output of the first owner entered a net of the second.
+        fed: the owners of nets that were given tensors which no net had made: latents, or data.
+        learns: the flows along which a gradient can come back.
+        inherited: optimizers were made anew, so that more owners have roles than flows have shown.
     """
 
     g: set[Owner] = field(default_factory=set)
@@ -28,6 +33,9 @@ class Roles:
     sure: bool = False
     guessed: bool = False
     flow: dict[tuple[Owner, Owner], int] = field(default_factory=dict)
+    fed: set[Owner] = field(default_factory=set)
+    learns: set[tuple[Owner, Owner]] = field(default_factory=set)
+    inherited: bool = False
 
     @property
     def known(self) -> bool:
@@ -40,22 +48,77 @@ class Roles:
             return "g"
         return "d" if owner in self.d else None
 
-    def saw_flow(self, source: Owner, target: Owner) -> bool:
-        """Count one output of `source` that entered `target`; True if the roles have just changed."""
-        self.flow[source, target] = self.flow.get((source, target), 0) + 1
-        if self.sure or (self.known and not self.guessed and self.flow[source, target] > 1):
+    def saw_flow(self, source: Owner, target: Owner, *, learns: bool) -> bool:
+        """Count one output of `source` that entered `target`; True if the roles have just changed.
+
+        Args:
+            source: whose output.
+            target: whose input.
+            learns: a gradient can come back.
+        """
+        if learns:
+            self.learns.add((source, target))
+        count = self.flow[source, target] = self.flow.get((source, target), 0) + 1
+        if self.sure or (self.known and not self.guessed and count > 1):
             return False
-        net: dict[Owner, int] = {}
-        for (a, b), count in self.flow.items():
-            net[a] = net.get(a, 0) + count
-            net[b] = net.get(b, 0) - count
-        g = {owner for owner, balance in net.items() if balance > 0}
-        d = {owner for owner, balance in net.items() if balance < 0}
-        if g and d and (g, d) != (self.g, self.d):
-            self.g, self.d = g, d
-            return True
-        self.guessed = self.guessed and not (g and d)
-        return False
+        return self._decide()
+
+    def saw_input(self, target: Owner) -> bool:
+        """Note that a net of `target` was given something that no net had made; True if the roles have changed."""
+        if target in self.fed:
+            return False
+        self.fed.add(target)
+        return bool(self.flow) and not self.sure and self._decide()
+
+    def forget(self) -> None:
+        """Begin anew, unless the user has said who is who."""
+        if not self.sure:
+            self.g, self.d, self.guessed = set(), set(), False
+            self.flow, self.fed, self.learns = {}, set(), set()
+
+    def _decide(self) -> bool:
+        """D is where data ends; G is whatever leads there.
+
+        Of several ends, those that see data too: InfoGAN's Q, with an optimizer of its own, sees fakes alone and
+        is no discriminator. Cycles (an autoencoder as D, whose reconstruction enters G) are cut where less flows.
+        """
+        # Two nets that undo each other: as much flows one way as the other, and nothing tells them apart. What was
+        # taken for the answer at the first flow is none; and it takes more than the next one to bring it back.
+        clear = 1 if self.known else 2
+        one_way = {(a, b) for (a, b), n in self.flow.items() if n > clear * self.flow.get((b, a), 0)}
+        ends = {b for _, b in one_way} - {a for a, _ in one_way}
+        d = ends & self.fed or ends
+        g = self._leading_to(d, {(a, b) for (a, b), n in self.flow.items() if n >= self.flow.get((b, a), 0)})
+        if (g, d) == (self.g, self.d) or (self.inherited and g <= self.g and d <= self.d):
+            return False
+        if g and d:
+            self.guessed = False
+        elif self.guessed:
+            return False
+        self.g, self.d = g, d
+        return True
+
+    def keep_learners(self) -> bool:
+        """After a whole round: G is what learns from D; True if somebody is out.
+
+        An encoder that makes what is real for D, and learns for itself, feeds D too and is no generator.
+        """
+        if self.sure:
+            return False
+        learners = self._leading_to(self.d, self.learns)
+        if not learners or not self.g - learners:
+            return False
+        self.g &= learners
+        return True
+
+    @staticmethod
+    def _leading_to(ends: set[Owner], edges: set[tuple[Owner, Owner]]) -> set[Owner]:
+        found: set[Owner] = set()
+        reached = set(ends)
+        while reached:
+            reached = {a for a, b in edges if b in reached} - found
+            found |= reached
+        return found - ends
 
     def confidence(self) -> float:
         """How surely the roles are known, 0..1: the share of agreeing flows, less for few of them."""

@@ -42,7 +42,8 @@ def blind_spots(observer: Observer, *, over: bool) -> list[str]:
         found.append(
             f"{unknown:,} of {total:,} training calls of the discriminator could be told neither real nor fake"
         )
-    if any(is_compiled(net) for net in (*observer.nets("g"), *observer.nets("d"))):
+    units = (unit for owner in observer.roles.g | observer.roles.d for unit in observer.units.maximal(owner))
+    if any(is_compiled(unit) for unit in units):
         found.append(
             "a net is compiled: D's features are not recorded, nor any call of a net that was compiled in place"
         )
@@ -51,4 +52,8 @@ def blind_spots(observer: Observer, *, over: bool) -> list[str]:
 
 def is_compiled(net: nn.Module) -> bool:
     """Whether `net` or a part of it runs through torch.compile, wrapped by it or in place by `net.compile()`."""
-    return any(type(m).__name__ == "OptimizedModule" or m._compiled_call_impl is not None for m in net.modules())
+    return any(
+        type(m).__name__ == "OptimizedModule"
+        or (m._compiled_call_impl is not None and getattr(m._compiled_call_impl, "compiled", True))
+        for m in net.modules()
+    )

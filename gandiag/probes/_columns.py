@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,31 +32,38 @@ class Columns:
         self._blocks: list[tuple[tuple[str, ...], list[int]]] = []
         self._numbers: dict[str, dict[int, float]] = defaultdict(dict)
         flat: list[Tensor] = []
-        scalars: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
-        vectors: dict[tuple[str, ...], list[tuple[int, Tensor]]] = defaultdict(list)
-        batches: dict[tuple[str, int], list[tuple[int, Tensor]]] = defaultdict(list)
+        scalars: dict[tuple[str, torch.dtype, torch.device], tuple[list[int], list[Tensor]]] = {}
+        vectors: dict[tuple[str, ...], tuple[list[int], list[Tensor]]] = {}
+        batches: dict[tuple[str, torch.Size, torch.dtype], tuple[list[int], list[Tensor]]] = {}
         for i, row in enumerate(rows):
             for name, value in row.scalars.items():
                 if isinstance(value, Tensor):
-                    scalars[name].append((i, value.reshape(())))
+                    _add(scalars, (name, value.dtype, value.device), i, value if value.ndim == 0 else value.reshape(()))
                 else:
                     self._numbers[name][i] = float(value)
             for names, vector in row.vectors.items():
-                vectors[names].append((i, vector))
+                if isinstance(vector, Tensor):
+                    _add(vectors, names, i, vector)
+                else:
+                    indices, values = vectors.setdefault(names, ([], []))
+                    indices.append(i)
+                    values += vector
             for prefix, batch in row.batches.items():
-                batches[prefix, batch.numel()].append((i, batch))
+                _add(batches, (prefix, batch.shape, batch.dtype), i, batch)
         with torch.no_grad():
-            for name, items in scalars.items():
-                flat.append(self._block((name,), items))
-            for names, items in vectors.items():
-                flat.append(self._block(names, items))
-            for (prefix, _), items in batches.items():
-                stacked = torch.stack([batch.float() for _, batch in items])
-                columns = reduce(prefix, stacked)
-                if not columns:  # the probe that would have reduced it has been switched off
-                    continue
-                self._blocks.append((tuple(columns), [i for i, _ in items]))
-                flat.append(torch.stack([column.float() for column in columns.values()], dim=1).flatten())
+            for (name, _, _), (indices, values) in scalars.items():
+                flat.append(self._block((name,), indices, torch.stack(values)))
+            for names, (indices, values) in vectors.items():
+                table = torch.stack(values).float().reshape(len(indices), -1)
+                if table.shape[1] < len(names):
+                    total = torch.linalg.vector_norm(table, dim=1, keepdim=True, dtype=torch.float64)
+                    table = torch.cat([table, total.float()], dim=1)
+                flat.append(self._block(names, indices, table))
+            for (prefix, _, _), (indices, values) in batches.items():
+                columns = reduce(prefix, torch.stack(values).float().reshape(len(indices), -1))
+                if columns:  # else the probe that would have reduced it has been switched off
+                    table = torch.stack([column.float() for column in columns.values()], dim=1)
+                    flat.append(self._block(tuple(columns), indices, table))
             by_device: dict[torch.device, list[int]] = defaultdict(list)
             for i, block in enumerate(flat):
                 by_device[block.device].append(i)
@@ -87,14 +95,28 @@ class Columns:
             names, indices = self._blocks[block]
             table = everything[start : start + size].reshape(len(indices), len(names))
             start += size
+            whole = len(indices) == count
             for j, name in enumerate(names):
+                if whole:
+                    columns[name] = table[:, j].copy()
+                    continue
                 column = columns.setdefault(name, np.full(count, np.nan, dtype=np.float32))
                 column[indices] = table[:, j]
-                if name.startswith(("grad/", "loss/")):
-                    bad[indices] += ~np.isfinite(table[:, j])
+            watched = [j for j, name in enumerate(names) if name.startswith(("grad/", "loss/"))]
+            if watched:
+                bad[indices] += (~np.isfinite(table[:, watched])).sum(axis=1)
         columns["numerics/nonfinite"] = bad
         return columns
 
-    def _block(self, names: tuple[str, ...], items: list[tuple[int, Tensor]]) -> Tensor:
-        self._blocks.append((names, [i for i, _ in items]))
-        return torch.stack([value.float() for _, value in items]).flatten()
+    def _block(self, names: tuple[str, ...], indices: list[int], table: Tensor) -> Tensor:
+        self._blocks.append((names, indices))
+        return table.float().flatten()
+
+
+def _add(groups: dict[Any, tuple[list[int], list[Tensor]]], key: Any, index: int, value: Tensor) -> None:
+    group = groups.get(key)
+    if group is None:
+        groups[key] = ([index], [value])
+    else:
+        group[0].append(index)
+        group[1].append(value)

@@ -24,7 +24,7 @@ from gandiag.rundir import RunWriter
 
 FLUSH_ROWS, FLUSH_SECONDS = 100, 5.0
 #: What a probe may answer to, and columns that are gandiag's own.
-_EVENTS = ("wants_features", "call_ended", "before_step", "after_step", "reduce", "derive")
+_EVENTS = ("wants_features", "call_ended", "clipped", "before_step", "after_step", "reduce", "derive")
 _OWN = frozenset({"iteration", "time", "d_steps", "g_steps"})
 
 
@@ -79,7 +79,9 @@ class Recorder(Listener):
         self._closed = False
         self._off = False
         snapshots.failed = self._blind
+        self._listening_to_calls = False
         self._listen([cls() for cls in PROBES])
+        self._listen_to_calls(True)
 
     def open(self) -> None:
         """Make the run directory; a resumed run continues the axis where the earlier attempt ended.
@@ -108,9 +110,7 @@ class Recorder(Listener):
     def call_begins(self, call: Call, role: str) -> Callable[[], None] | None:
         """Watch for D's penultimate features during this call, if a probe wants them now."""
         self._features = None
-        if role != "d" or self._off or not call.grad_enabled:
-            return None
-        if not any(self._ask("wants_features", self._observer.iteration + 1)) or is_compiled(call.unit):
+        if role != "d" or self._off or not call.grad_enabled or is_compiled(call.unit):
             return None  # torch.compile warns of global hooks, and does not call those made after it
         last: list[Tensor] = []
 
@@ -148,9 +148,9 @@ class Recorder(Listener):
             self._write(self.open)
         if self._off:
             return
-        self._ask("before_step", step, self._row, self._observer)
-        if step.role != "g":
-            with torch.no_grad():
+        with torch.no_grad():
+            self._ask("before_step", step, self._row, self._observer)
+            if step.role != "g":
                 self._snapshots.keep(step)
 
     def after_step(self, step: Step) -> None:
@@ -158,24 +158,45 @@ class Recorder(Listener):
         if self._off:
             return
         self._ask("after_step", step, self._row, self._observer)
-        for role in ("d", "g") if step.role == "both" else (step.role,):
-            self._steps[role] += 1
+        if step.role == "both":
+            self._steps["d"] += 1
+            self._steps["g"] += 1
+        else:
+            self._steps[step.role] += 1
+
+    def clipped(self, role: str, norm: Tensor) -> None:
+        """Note the norm before."""
+        if not self._off:
+            self._ask("clipped", role, norm, self._row)
 
     def iteration_ended(self, iteration: int) -> None:
         """Close the row; flush and make a snapshot where due; end the script where its budget is spent."""
-        if not self._off:
-            row, self._row = self._row, Row()
-            row.iteration = iteration + self._offset
-            row.time = time.monotonic() - self._began
-            row.scalars["d_steps"], row.scalars["g_steps"] = self._steps["d"], self._steps["g"]
-            self._steps = {"d": 0.0, "g": 0.0}
+        if self._off:
+            return
+        now = time.monotonic()
+        row, self._row = self._row, Row()
+        row.iteration = iteration + self._offset
+        row.time = now - self._began
+        row.scalars["d_steps"], row.scalars["g_steps"] = self._steps["d"], self._steps["g"]
+        self._steps["d"] = self._steps["g"] = 0.0
+        if self._logged:
             row.scalars.update(self._logged)
             self._logged = {}
-            self._rows.append(row)
-            if len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._flushed > FLUSH_SECONDS:
-                self._write(self._flush)
-            if self._snapshots.due(iteration):
-                self._write(self._snap, iteration)
+        self._rows.append(row)
+        if len(self._rows) >= FLUSH_ROWS or now - self._flushed > FLUSH_SECONDS:
+            self._write(self._flush)
+        if self._snapshots.due(iteration):
+            self._write(self._snap, iteration)
+        self._listen_to_calls(any(self._ask("wants_features", iteration + 1)))
+
+    def _listen_to_calls(self, wanted: bool) -> None:
+        """Hear of each call only in the iterations in which a probe wants features: hearing of it costs."""
+        if wanted != self._listening_to_calls:
+            self._listening_to_calls = wanted
+            if wanted:
+                self._observer.callers.append(self)
+            else:
+                self._observer.callers.remove(self)
 
     def close(self, status: str = "finished") -> None:
         """Write what is left. Safe to call twice."""
@@ -252,13 +273,12 @@ class Recorder(Listener):
     def _ask(self, event: str, *args: Any) -> list[Any]:
         """What the probes answer. One that fails is switched off, alone, and the run directory says so."""
         answers = []
-        with torch.no_grad():
-            for probe, method in self._listening[event]:
-                try:
-                    answers.append(method(*args))
-                except Exception as error:
-                    self._listen([p for p in self._probes if p is not probe])
-                    self._blind(f"probe {probe.name} failed and was switched off", error)
+        for probe, method in self._listening[event]:
+            try:
+                answers.append(method(*args))
+            except Exception as error:
+                self._listen([p for p in self._probes if p is not probe])
+                self._blind(f"probe {probe.name} failed and was switched off", error)
         return answers
 
     def _blind(self, text: str, error: Exception | None = None) -> None:

@@ -66,6 +66,7 @@ class Snapshots:
         self._rows = rows
         self._sides: dict[str, deque[_Part]] = {"real": deque(), "fake": deque()}
         self._counts = {"real": 0, "fake": 0}
+        self._want = {"real": 0, "fake": 0}
         self._next = FIRST
         self._taken = 0
         self._copy = False
@@ -75,11 +76,10 @@ class Snapshots:
         """Take the real and fake batches of D's step."""
         if self._off:
             return
-        for call in step.of(Kind.REAL, Kind.FAKE):
-            self._add(str(call.kind), call, None)
-        for call in step.of(Kind.CAT):
-            rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
-            if rows is not None:
+        for call in step.calls:
+            if call.kind is Kind.REAL or call.kind is Kind.FAKE:
+                self._add(call.kind, call, None)
+            elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
                 self._add("real", call, ~rows)
                 self._add("fake", call, rows)
 
@@ -155,27 +155,30 @@ class Snapshots:
         return labels
 
     def _add(self, side: str, call: Call, rows: Tensor | None) -> None:
-        x = call.main_input
-        if x is None or not x.shape[0] or not call.intact():
+        x = call.inputs[0] if len(call.inputs) == 1 else call.main_input
+        if x is None or x.ndim < 2 or not len(x) or not call.intact():
             return
-        output, cotangents = call.output, call.cotangent
+        x, output, cotangents = x.detach(), call.output, call.cotangent
         if rows is not None:
             x, output, cotangents = x[rows], _per_row(output, len(rows)), _per_row(cotangents, len(rows))
             output = None if output is None else output[rows]
             cotangents = None if cotangents is None else cotangents[rows]
         parts = self._sides[side]
-        if parts and not parts[-1].intact():
-            self._copy = True  # the script fills the same buffer anew for each batch
+        if parts:
+            last = parts[-1].samples
+            if last._version != parts[-1].version:
+                self._copy = True  # the script fills the same buffer anew for each batch
+            if last.shape != x.shape and last.shape[1:] != x.shape[1:]:
+                parts.clear()  # progressive growing
+                self._counts[side] = self._want[side] = 0
         if self._copy:
             x = x.clone()
-        if parts and parts[-1].samples.shape[1:] != x.shape[1:]:
-            parts.clear()  # progressive growing
-            self._counts[side] = 0
         parts.append(_Part(x, x._version, output, call.probability, cotangents))
-        self._counts[side] += x.shape[0]
-        wanted = self._wanted(x)
-        while self._counts[side] - parts[0].samples.shape[0] >= wanted:
-            self._counts[side] -= parts.popleft().samples.shape[0]
+        wanted = self._want[side] = self._want[side] or self._wanted(x)
+        count = self._counts[side] + len(x)
+        while count - len(parts[0].samples) >= wanted:
+            count -= len(parts.popleft().samples)
+        self._counts[side] = count
 
     def _wanted(self, x: Tensor) -> int:
         size = x.numel() // max(1, x.shape[0])
@@ -183,7 +186,7 @@ class Snapshots:
         return max(1, min(rows, MOST_BYTES // max(1, size * x.element_size())))
 
     def _full(self) -> bool:
-        return all(s and self._counts[name] >= self._wanted(s[-1].samples) for name, s in self._sides.items())
+        return all(self._counts[name] >= (self._want[name] or 1) for name in self._sides)
 
 
 def _per_row(x: Tensor | None, rows: int) -> Tensor | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from gandiag.loop import Call, Observer, Step
 from gandiag.registry import Registry
 
 
-@dataclass
 class Row:
     """What was measured in one iteration. Tensors stay on their device and are not read until the flush.
 
@@ -22,20 +20,36 @@ class Row:
         iteration: from 1.
         time: seconds since recording began.
         scalars: column -> a number or a 0-dim tensor.
-        vectors: (column, column, ...) -> a tensor of that many numbers.
-        batches: prefix -> a 1-dim tensor, such as a batch of logits, that the flush reduces to columns
+        vectors: (column, column, ...) -> a tensor of that many numbers, or a list of as many 0-dim tensors. Where
+            there is one column more than numbers, it gets the root of the sum of their squares.
+        batches: prefix -> a tensor, such as a batch of logits, that the flush reduces to columns
             `prefix/...` together with those of the other rows; see `Probe.reduce`.
     """
 
-    iteration: int = 0
-    time: float = 0.0
-    scalars: dict[str, Tensor | float] = field(default_factory=dict)
-    vectors: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
-    batches: dict[str, Tensor] = field(default_factory=dict)
+    __slots__ = ("batches", "iteration", "scalars", "time", "vectors")
+
+    def __init__(
+        self,
+        iteration: int = 0,
+        time: float = 0.0,
+        scalars: dict[str, Tensor | float] | None = None,
+        vectors: dict[tuple[str, ...], Tensor | list[Tensor]] | None = None,
+        batches: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.iteration = iteration
+        self.time = time
+        self.scalars: dict[str, Tensor | float] = {} if scalars is None else scalars
+        self.vectors: dict[tuple[str, ...], Tensor | list[Tensor]] = {} if vectors is None else vectors
+        self.batches: dict[str, Tensor] = {} if batches is None else batches
+
+
+def now_and_then(iteration: int) -> bool:
+    """Whether what costs more is measured in this iteration: each 10th of the first 200, then each 25th."""
+    return iteration % 25 == 1 or (iteration <= 200 and iteration % 10 == 1)
 
 
 class Probe:
-    """Base of all probes. Every method is optional.
+    """Base of all probes. Every method is optional. All but `after_step` run without autograd.
 
     Attributes:
         name: as in the registry, the docs and the event that says a probe has failed.
@@ -54,6 +68,9 @@ class Probe:
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """An optimizer is about to step."""
+
+    def clipped(self, role: str, norm: Tensor, row: Row) -> None:
+        """The script has clipped the gradients of a role; `norm` is the total before, 0-dim."""
 
     def after_step(self, step: Step, row: Row, observer: Observer) -> None:
         """It has stepped."""
@@ -85,15 +102,15 @@ class Names:
     """The named parameters of each optimizer, walked once: walking the modules costs more than a small step."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[int, list[tuple[str, torch.nn.Parameter]]]] = {}
+        self._known: dict[int, tuple[int, str, list[tuple[str, torch.nn.Parameter]]]] = {}
 
     def of(self, step: Step, observer: Observer) -> list[tuple[str, torch.nn.Parameter]]:
-        """What the optimizer is about to move, under stable names; without a gradient left out."""
-        key, count = id(step.optimizer), sum(len(group["params"]) for group in step.optimizer.param_groups)
+        """What the optimizer may move, under stable names."""
+        key, version = id(step.optimizer), observer.units.version
         known = self._known.get(key)
-        if known is None or known[0] != count:
-            known = self._known[key] = (count, _walk(step, observer))
-        return [(name, p) for name, p in known[1] if p.grad is not None]
+        if known is None or known[0] != version or known[1] != step.role:
+            known = self._known[key] = (version, step.role, _walk(step, observer))
+        return known[2]
 
 
 def _walk(step: Step, observer: Observer) -> list[tuple[str, torch.nn.Parameter]]:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from gandiag.loop import Call, Observer, Step
 from gandiag.loop.calls import Kind
-from gandiag.probes.base import Probe, Row, probe
+from gandiag.probes.base import Probe, Row, now_and_then, probe
 
 
 @probe("features")
 class Features(Probe):
-    """Columns `features/...`, in each tenth iteration.
+    """Columns `features/...`, now and then.
 
     `mean_gap`: |mean(real) - mean(fake)| over the real features' root mean square; `variance_gap`: mean
     absolute log ratio of the variances; `dead_share`: features that are constant over both batches;
@@ -21,14 +21,12 @@ class Features(Probe):
     the pairs within a batch, 1 when all samples look the same to D.
     """
 
-    every = 10
-
     def __init__(self) -> None:
         self._seen: list[tuple[Call, Tensor]] = []
 
     def wants_features(self, iteration: int) -> bool:
-        """In each tenth iteration."""
-        return iteration % self.every == 1
+        """Now and then."""
+        return now_and_then(iteration)
 
     def call_ended(self, call: Call, role: str, features: Tensor | None, row: Row) -> None:
         """Keep the features until the step says what the call was."""
@@ -37,18 +35,21 @@ class Features(Probe):
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Compare the real with the fake call of D's step."""
-        if step.role == "g":
+        if step.role == "g" or not self._seen:
             return
         seen, self._seen = self._seen, []
-        found: dict[str, Tensor] = {}
+        by_net: dict[tuple[int, int], dict[str, Tensor]] = {}
         for call, features in seen:
-            rows = next((t.rows for t in call.sources if t is not None and t.rows is not None), None)
+            found = by_net.setdefault((id(call.unit), features.shape[1]), {})
+            rows = call.fake_rows
             if call.kind is Kind.CAT and rows is not None and len(rows) == len(features):
                 found["real"], found["fake"] = features[~rows], features[rows]
             elif call.kind in (Kind.REAL, Kind.FAKE):
                 found[str(call.kind)] = features
-        if {"real", "fake"} <= set(found):
-            row.scalars.update(feature_statistics(real=found["real"], fake=found["fake"]))
+        for found in by_net.values():  # of several discriminators, or of scales of one, the first
+            if {"real", "fake"} <= set(found):
+                row.scalars.update(feature_statistics(real=found["real"], fake=found["fake"]))
+                break
 
 
 def feature_statistics(*, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gandiag.loop import Observer, Step
 from gandiag.probes.base import Names, Probe, Row, probe
 
+_HALF = (torch.float16, torch.bfloat16)
+_FOREACH = getattr(torch, "_foreach_norm", None)  # one kernel for all; the name is private
+
 
 @probe("gradients")
 class Gradients(Probe):
-    """Columns `grad/{d,g}/total` and `grad/{d,g}/<parameter>` (L2 norms).
+    """Columns `grad/{d,g}/<parameter>` (L2 norms) and `grad/{d,g}/total`; `grad/{d,g}/before_clip` where it is clipped.
 
-    From them and the losses the flush counts `numerics/nonfinite`, the numbers of an iteration that are NaN or
-    infinite.
+    `before_clip` is the total that `torch.nn.utils.clip_grad_norm_` or `clip_grad_value_` found. From all of them and
+    the losses the flush counts `numerics/nonfinite`, the numbers of an iteration that are NaN or infinite. Under FSDP
+    the norms are those of this rank's shards.
     """
 
     def __init__(self) -> None:
         self._names = Names()
+        self._columns: dict[tuple[int, str], tuple[tuple[str, ...], bool]] = {}
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
-        """One fused kernel for all norms of a step."""
+        """One fused kernel for all norms of a step; their total is taken at the flush."""
         named = self._names.of(step, observer)
-        if not named:
-            return
-        each = norms([p.grad for _, p in named if p.grad is not None])
-        scale = scale_of(step.optimizer)
-        if scale is not None:
-            each = each / scale
-        total = each.norm()
-        row.vectors[tuple(f"grad/{name}" for name, _ in named)] = each
-        row.scalars[f"grad/{'g' if step.role == 'g' else 'd'}/total"] = total
+        gradients: list[Any] = [p.grad for _, p in named]
+        if any(gradient is None for gradient in gradients):
+            names, simple = columns_of([name for name, p in named if p.grad is not None], step.role), False
+            gradients = [gradient for gradient in gradients if gradient is not None]
+        else:
+            key = (id(named), step.role)
+            known = self._columns.get(key)
+            if known is None:  # what the gradients are does not change, and asking all of them costs as much as a norm
+                known = columns_of([name for name, _ in named], step.role), is_simple(gradients)
+                self._columns[key] = known
+            names, simple = known
+        if gradients:
+            each = list(_FOREACH(gradients, 2)) if simple and _FOREACH is not None else norms(gradients)
+            scale = scale_of(step.optimizer)
+            row.vectors[names] = each if scale is None else torch.stack(each) / scale
+
+    def clipped(self, role: str, norm: Tensor, row: Row) -> None:
+        """Torch has found this norm before it clipped."""
+        row.scalars[f"grad/{role}/before_clip"] = norm
+
+
+def columns_of(names: list[str], role: str) -> tuple[str, ...]:
+    """The columns of a step: one for each parameter, and the total."""
+    return (*(f"grad/{name}" for name in names), f"grad/{'g' if role == 'g' else 'd'}/total")
 
 
 def scale_of(optimizer: torch.optim.Optimizer) -> Tensor | None:
@@ -40,12 +62,29 @@ def scale_of(optimizer: torch.optim.Optimizer) -> Tensor | None:
     return scale if isinstance(scale, Tensor) else None
 
 
-def norms(tensors: list[Tensor]) -> Tensor:
-    """L2 norm of each tensor in float32, shape (len(tensors),): half precision would overflow at 65,504."""
-    dense = [t.coalesce().values() if t.is_sparse else t for t in tensors]
-    # Only half precision is widened: asking for float32 norms of float64 tensors is refused by torch as narrowing.
-    narrow = any(t.dtype in (torch.float16, torch.bfloat16) for t in dense)
-    dtype = torch.float32 if narrow else None
-    if hasattr(torch, "_foreach_norm"):  # one kernel; the name is private, so the loop below stays
-        return torch.stack([norm.float() for norm in torch._foreach_norm(dense, 2, dtype)])
-    return torch.stack([torch.linalg.vector_norm(t, dtype=dtype).float() for t in dense])
+def is_simple(tensors: list[Tensor]) -> bool:
+    """Whether these are plain dense tensors of one device, none of them in half precision."""
+    return (
+        len({t.device for t in tensors}) == 1
+        and all(type(t) is Tensor and t.layout is torch.strided and t.dtype not in _HALF for t in tensors)
+        and len({t.dtype for t in tensors}) == 1
+    )
+
+
+def norms(tensors: list[Tensor]) -> list[Tensor]:
+    """L2 norm of each tensor, 0-dim, float32: half precision would overflow at 65,504.
+
+    Of a tensor that is sharded over ranks (FSDP's DTensor) the norm of this rank's shard: the whole one would be a
+    collective, and ranks that do not measure alike would wait for each other for ever.
+    """
+    home = tensors[0].device
+    found = []
+    for t in map(_local, tensors):
+        norm = torch.linalg.vector_norm(t, dtype=torch.float32 if t.dtype in _HALF else None).float()
+        found.append(norm.to(home, non_blocking=True) if norm.device != home else norm)
+    return found
+
+
+def _local(t: Tensor) -> Tensor:
+    local: Tensor = t.to_local() if hasattr(t, "to_local") else t
+    return local.coalesce().values() if local.is_sparse else local

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gandiag.loop import Observer, Step
 from gandiag.loop.calls import Kind
-from gandiag.probes.base import Probe, Row, probe
+from gandiag.probes.base import Probe, Row, now_and_then, probe
 
 #: Values of each sample that are looked at: the spread of 4,096 pixels tells that of a million.
 MOST = 4096
@@ -14,13 +14,11 @@ MOST = 4096
 
 @probe("samples")
 class Samples(Probe):
-    """Column `sample/std_ratio`: mean std of the fake batch over the real batch's, each 10th iteration."""
-
-    every = 10
+    """Column `sample/std_ratio`: mean std of the fake batch over the real batch's, now and then."""
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Compare what D saw as real and as fake in this step."""
-        if step.role == "g" or step.iteration % self.every != 1:
+        if step.role == "g" or not now_and_then(step.iteration):
             return
         real = next((c.main_input for c in step.of(Kind.REAL)), None)
         fake = next((c.main_input for c in step.of(Kind.FAKE)), None)

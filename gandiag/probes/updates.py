@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from gandiag.loop import Observer, Step
@@ -21,15 +22,15 @@ class Updates(Probe):
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Keep the weights."""
-        self._before = []
         if step.iteration % self.every == 1 and step.role != "both":
-            self._before = [(p, p.detach().clone()) for _, p in self._names.of(step, observer)]
+            self._before = [(p, p.detach().clone()) for _, p in self._names.of(step, observer) if p.grad is not None]
 
     def after_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Compare."""
         if not self._before:
             return
-        weights = norms([before for _, before in self._before]).norm()
-        moved = norms([p.detach() - before for p, before in self._before]).norm()
-        row.scalars[f"update/{step.role}"] = moved / weights.clamp_min(1e-30)
+        with torch.no_grad():
+            weights = torch.stack(norms([before for _, before in self._before])).norm()
+            moved = torch.stack(norms([p - before for p, before in self._before])).norm()
+            row.scalars[f"update/{step.role}"] = moved / weights.clamp_min(1e-30)
         self._before = []

@@ -43,9 +43,9 @@ def page(view: View) -> str:
     return render(
         "diagnosis.html.j2",
         head=head,
-        head_facts=head_facts(diagnosis, head),
+        head_facts=head_facts(diagnosis, head, counted=view.counted),
         run_name=Path(str(diagnosis.get("run_dir", ""))).name,
-        next_lines=words.next_lines(diagnosis, view.command),
+        next_lines=words.next_lines(diagnosis, view.command, recorded=view.recorded),
         findings=[_finding(finding) for finding in words.ranked_findings(diagnosis)],
         modes=_modes(diagnosis),
         modes_summary=words.mode_summary(diagnosis.get("modes") or {}),
@@ -54,13 +54,14 @@ def page(view: View) -> str:
         skipped=[(codes, sentence(because)) for codes, because in words.not_judged(diagnosis)],
         blind_spots=[sentence(str(spot)) for spot in diagnosis.get("blind_spots") or []],
         facts=view.facts,
+        recorded=view.recorded,
         pictures=pictures,
         titles={plot.name: plot.title for plot in plots},
         training=[plot.name for plot in plots if plot.name not in placed],  # a new figure needs no edit of the template
     )
 
 
-def head_facts(diagnosis: Json, head: words.Headline) -> list[tuple[str, str]]:
+def head_facts(diagnosis: Json, head: words.Headline, *, counted: str = "iterations") -> list[tuple[str, str]]:
     """The line under the verdict: since when, where it was still good, how long the run was."""
     facts = []
     if head.since is not None:
@@ -68,7 +69,7 @@ def head_facts(diagnosis: Json, head: words.Headline) -> list[tuple[str, str]]:
     if head.last_healthy is not None:
         facts.append(("last healthy snapshot", f"{head.last_healthy:,}"))
     facts.append(("run", Path(str(diagnosis.get("run_dir", ""))).name))
-    facts.append(("iterations", f"{int(diagnosis.get('iterations') or 0):,}"))
+    facts.append((counted, f"{int(diagnosis.get('iterations') or 0):,}"))
     if diagnosis.get("loss_family") not in (None, "unknown"):
         facts.append(("loss", str(diagnosis["loss_family"])))
     return facts

@@ -74,21 +74,38 @@ def show(diagnosis: Diagnosis, console: Console, *, report: str | Path | None = 
     """Print a diagnosis; `report` is the path of the HTML report to name at the end."""
     from gandiag.rundir import RunReader
 
-    command = RunReader(diagnosis.run_dir).info.command
-    show_json(diagnosis.to_json(), console, command=command, report=report)
+    recorded = diagnosis.log is None
+    counted = "iterations" if diagnosis.log is None else diagnosis.log.log.axis
+    command = RunReader(diagnosis.run_dir).info.command if recorded else None
+    show_json(diagnosis.to_json(), console, command=command, report=report, recorded=recorded, counted=counted)
 
 
 def show_json(
-    diagnosis: Json, console: Console, *, command: Sequence[str] | None = None, report: str | Path | None = None
+    diagnosis: Json,
+    console: Console,
+    *,
+    command: Sequence[str] | None = None,
+    report: str | Path | None = None,
+    recorded: bool = True,
+    counted: str = "iterations",
 ) -> None:
-    """Print a diagnosis given as plain data (`Diagnosis.to_json()`)."""
-    _verdict(diagnosis, console)
+    """Print a diagnosis given as plain data (`Diagnosis.to_json()`).
+
+    Args:
+        diagnosis: what to print.
+        console: where to.
+        command: the recorded command line, where there is one.
+        report: the HTML report to name at the end.
+        recorded: False where the diagnosis is that of a log.
+        counted: what the steps count.
+    """
+    _verdict(diagnosis, console, counted)
     _findings(diagnosis, console)
     _modes(diagnosis, console)
     _metrics(diagnosis, console)
     _not_judged(diagnosis, console)
     _recommendations(diagnosis, console)
-    _next(diagnosis, console, command)
+    _next(console, words.next_lines(diagnosis, command, recorded=recorded))
     if report is not None:
         console.print()
         console.print(Text.assemble(("Report  ", "bold"), visible(report)), soft_wrap=True)
@@ -132,7 +149,7 @@ def bullets(console: Console, items: Iterable[str]) -> None:
         console.print(grid)
 
 
-def _verdict(diagnosis: Json, console: Console) -> None:
+def _verdict(diagnosis: Json, console: Console, counted: str) -> None:
     head = words.headline(diagnosis)
     tone = TONES.get(head.verdict, "blue")
     console.print()
@@ -151,7 +168,7 @@ def _verdict(diagnosis: Json, console: Console) -> None:
     loss = diagnosis.get("loss_family")
     known = f", {loss} loss" if loss not in (None, "unknown") else ""
     iterations = int(diagnosis.get("iterations") or 0)
-    indented(console, f"{diagnosis.get('run_dir')}: {iterations:,} iterations{known}", by=1, style="dim")
+    indented(console, f"{diagnosis.get('run_dir')}: {iterations:,} {counted}{known}", by=1, style="dim")
 
 
 def _findings(diagnosis: Json, console: Console) -> None:
@@ -270,8 +287,7 @@ def _recommendations(diagnosis: Json, console: Console) -> None:
                 indented(console, "Mind: " + sentence(str(caution)), by=5, style="yellow")
 
 
-def _next(diagnosis: Json, console: Console, command: Sequence[str] | None) -> None:
-    lines = words.next_lines(diagnosis, command)
+def _next(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     if not lines:
         return
     heading(console, "What to type next")

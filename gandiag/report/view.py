@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gandiag.report.words import techniques_text
 
 if TYPE_CHECKING:
-    from gandiag.analyze import Diagnosis
+    from gandiag.analyze import Diagnosis, LoggedRun
     from gandiag.rundir import RunInfo, Snapshot
 
 Json = Mapping[str, Any]
@@ -33,6 +33,8 @@ class View:
         series: metric name -> S measures as plain data, each with its null.
         captured: number of modes captured at each snapshot; empty where no modes are known.
         snapshot: the last one that can be read.
+        recorded: gandiag recorded the run, so there is a run directory; False for somebody else's log.
+        counted: what the steps of the run count.
     """
 
     diagnosis: Json
@@ -43,6 +45,8 @@ class View:
     series: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     captured: Sequence[int] = ()
     snapshot: Snapshot | None = None
+    recorded: bool = True
+    counted: str = "iterations"
 
     @property
     def iterations(self) -> int:
@@ -63,7 +67,7 @@ class View:
 
 
 def load(diagnosis: Diagnosis) -> View:
-    """Gather what belongs to `diagnosis` from its run directory.
+    """Gather what belongs to `diagnosis` from its run directory, or from the log that it was made from.
 
     Raises:
         RunDirError: if the run directory can no longer be read.
@@ -72,6 +76,14 @@ def load(diagnosis: Diagnosis) -> View:
     from gandiag.rundir import RunReader
 
     data = diagnosis.to_json()
+    if diagnosis.log is not None:
+        return View(
+            diagnosis=data,
+            facts=_log_facts(diagnosis.log),
+            scalars=diagnosis.log.table.scalars,
+            recorded=False,
+            counted=diagnosis.log.log.axis,
+        )
     run = RunReader(diagnosis.run_dir)
     evaluation = diagnosis.evaluation
     last = None
@@ -91,6 +103,19 @@ def load(diagnosis: Diagnosis) -> View:
         captured=evaluation.captured if evaluation.modes is not None else (),
         snapshot=last,
     )
+
+
+def _log_facts(logged: LoggedRun) -> list[tuple[str, str]]:
+    """What was read of a log, and as what."""
+    from gandiag.logs import read_as
+
+    log = logged.log
+    return [
+        ("log", str(log.path)),
+        ("format", log.title),
+        ("counted in", log.axis),
+        ("read", "; ".join(read_as(logged.table))),
+    ]
 
 
 def _facts(info: RunInfo) -> list[tuple[str, str]]:

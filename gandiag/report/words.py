@@ -262,9 +262,14 @@ def run_line(techniques: Sequence[Json], command: Sequence[str] | None) -> str:
     return f"{shlex.join(words)} -- {tail}"
 
 
-def next_lines(diagnosis: Json, command: Sequence[str] | None) -> list[tuple[str, str]]:
-    """What to type next as (what it does, command line); empty for a healthy run without recommendations."""
+def next_lines(diagnosis: Json, command: Sequence[str] | None, *, recorded: bool = True) -> list[tuple[str, str]]:
+    """What to type next as (what it does, command line); empty for a healthy run without recommendations.
+
+    A log (not `recorded`) names no command and cannot be remediated: there is something to record first.
+    """
     recommendations = diagnosis.get("recommendations") or []
+    if not recorded:
+        return [("record the training, so that its samples can be judged, too", run_line([], None))]
     run_dir = shlex.quote(str(diagnosis.get("run_dir", "RUN_DIR")))
     if not recommendations:
         return []

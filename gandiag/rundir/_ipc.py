@@ -21,27 +21,27 @@ _MESSAGE_HEADER = 2
 _BATCH_COMPRESSION = 3
 
 
-def refuse_foreign_messages(data: pa.Buffer) -> None:
-    """Raise ValueError if the stream holds anything but a schema and plain, uncompressed batches.
+def plain_batches(data: pa.Buffer) -> tuple[int, str | None]:
+    """How many batches the stream begins with that gandiag may have written, and what comes then if it is foreign.
 
     A torn tail is no business of this: reading proper will meet it.
     """
     import pyarrow as pa
 
     messages = pa.ipc.MessageReader.open_stream(data)
+    seen = 0
     with contextlib.suppress(StopIteration, pa.ArrowInvalid, OSError):
         kind = "schema"
         while True:
             message = messages.read_next_message()
             if message.type != kind:
-                raise ForeignMessage(f"holds a {message.type} message where gandiag writes a {kind}")
-            if kind == "record batch" and _is_compressed(message.metadata.to_pybytes()):
-                raise ForeignMessage("holds compressed batches, which gandiag never writes")
+                return seen, f"a {message.type} message where gandiag writes a {kind}"
+            if kind == "record batch":
+                if _is_compressed(message.metadata.to_pybytes()):
+                    return seen, "compressed batches, which gandiag never writes"
+                seen += 1
             kind = "record batch"
-
-
-class ForeignMessage(ValueError):
-    """A message that gandiag does not write."""
+    return seen, None
 
 
 def _is_compressed(metadata: bytes) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gandiag.errors import MissingExtra, RunDirError, UnknownName
+from gandiag.rundir._batches import Columns
 from gandiag.rundir.reader import RunReader
 from gandiag.rundir.schema import SCHEMA
-from gandiag.rundir.segments import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ also carries a CRC-32 of its columns in its own metadata: Arrow checks the frami
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +19,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gandiag.errors import RunDirError, ShapeError
+from gandiag.errors import RunDirError
+from gandiag.rundir._batches import CHECKSUM, Columns, check_schema, sound_columns, to_batch
 from gandiag.rundir._files import numbered, read_file, write_whole
-from gandiag.rundir._ipc import refuse_foreign_messages
+from gandiag.rundir._ipc import plain_batches
+from gandiag.rundir._packing import BATCHES, LOOSE, pack
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROTATE_AT = 64 << 20
 MAX_SEGMENT = 1 << 28  # rotation and one large batch
-MAX_COLUMNS = 20_000
-MAX_COLUMN_NAME = 512
-MAX_ITERATION = 2**62
 
 SEGMENT_FILE = re.compile(r"scalars-(\d{5,9})\.arrows", re.ASCII)
-_CHECKSUM = b"crc32"
-
-Columns = dict[str, np.ndarray]
 
 
 class SegmentWriter:
     """Appends batches of rows to the segments of one attempt's folder.
 
-    A new set of columns begins a new segment, and so does a segment of `rotate_at` bytes. What `append` was given is
-    with the operating system when it returns, so that a `kill -9` right after it loses nothing.
+    A new set of columns begins a new segment, and so does a segment of `rotate_at` bytes, or of many small batches:
+    that one is then packed. What `append` was given is with the operating system when it returns, so that a `kill -9`
+    right after it loses nothing.
     """
 
     def __init__(self, folder: Path, *, rotate_at: int = ROTATE_AT) -> None:
         self._folder = folder
         self._rotate_at = rotate_at
         self._next = 0
-        self._size = 0
+        self._path = folder
+        self._size = self._batches = self._rows = 0
         self._descriptor: int | None = None
         # Arrow writes a message in many small pieces. They are gathered here and handed over in one `write`,
         # which is faster, and leaves a torn message only where a disk fills up or a kill falls into that call.
@@ -64,14 +62,16 @@ class SegmentWriter:
             ShapeError: if the columns do not fit together.
             RunDirError: if the disk does not take them. The next call starts a new segment.
         """
-        batch, checksum = _to_batch(columns)
+        batch, checksum = to_batch(columns)
         if not batch.num_rows:
             return
         try:
-            if batch.schema != self._schema or self._size >= self._rotate_at:
+            if batch.schema != self._schema or self._size >= self._rotate_at or self._is_loose():
                 self._begin(batch.schema)
-            self._stream.write_batch(batch, custom_metadata={_CHECKSUM: str(checksum).encode()})
+            self._stream.write_batch(batch, custom_metadata={CHECKSUM: str(checksum).encode()})
             self._flush()
+            self._batches += 1
+            self._rows += batch.num_rows
         except OSError as error:
             self._abandon()
             raise RunDirError(
@@ -94,13 +94,20 @@ class SegmentWriter:
     def _begin(self, schema: pa.Schema) -> None:
         import pyarrow as pa
 
+        loose = self._is_loose()
         self.close()
-        path = self._folder / f"scalars-{self._next:05d}.arrows"
+        if loose:
+            pack(self._path)
+        self._path = self._folder / f"scalars-{self._next:05d}.arrows"
         self._next += 1
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        self._size = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        self._descriptor = os.open(self._path, flags, 0o666)
+        self._size = self._batches = self._rows = 0
         self._stream = pa.ipc.new_stream(self._sink, schema, options=pa.ipc.IpcWriteOptions(use_threads=False))
         self._schema = schema
+
+    def _is_loose(self) -> bool:
+        return self._batches >= BATCHES and self._rows < LOOSE * self._batches
 
     def _flush(self) -> None:
         assert self._descriptor is not None
@@ -147,11 +154,13 @@ def read_segment(path: Path, *, names: frozenset[str] | None = None) -> Segment:
     fault = None
     try:
         data = pa.py_buffer(read_file(path, MAX_SEGMENT))
-        refuse_foreign_messages(data)
+        plain, foreign = plain_batches(data)
         source, budget = pa.BufferReader(data), len(data)
         stream = pa.ipc.open_stream(source, options=pa.ipc.IpcReadOptions(use_threads=False))
-        _check_schema(stream.schema)
-        while True:
+        check_schema(stream.schema)
+        for number in itertools.count():
+            if foreign is not None and number >= plain:
+                raise ValueError(f"holds {foreign}")
             try:
                 batch, metadata = stream.read_next_batch_with_custom_metadata()
             except StopIteration:
@@ -160,7 +169,7 @@ def read_segment(path: Path, *, names: frozenset[str] | None = None) -> Segment:
             budget -= batch.nbytes
             if budget < 0:
                 raise ValueError("its columns share their bytes")
-            columns = _sound_columns(batch, metadata)
+            columns = sound_columns(batch, metadata)
             if columns is None:
                 fault = "a damaged batch of rows was left out"
             else:
@@ -181,72 +190,6 @@ def read_segment(path: Path, *, names: frozenset[str] | None = None) -> Segment:
     ) as error:
         fault = f"torn or damaged after {sum(len(batch['iteration']) for batch in batches)} rows ({_short(error)})"
     return Segment(_join(batches, names), fault)
-
-
-def _to_batch(columns: Mapping[str, np.ndarray]) -> tuple[pa.RecordBatch, int]:
-    import pyarrow as pa
-
-    if "iteration" not in columns:
-        raise ShapeError(f"a batch of rows needs the column 'iteration', got {sorted(columns)[:8]}; add it")
-    if len(columns) > MAX_COLUMNS:
-        raise ShapeError(f"a batch of rows has {len(columns)} columns, at most {MAX_COLUMNS} are kept; record fewer")
-    # Sorted, so that the order in which a probe reports does not start a new segment.
-    names = ["iteration", *sorted(set(columns) - {"iteration"})]
-    arrays = [_storable(name, np.asarray(columns[name])) for name in names]
-    rows = len(arrays[0])
-    for name, array in zip(names, arrays, strict=True):
-        if len(array) != rows:
-            raise ShapeError(f"column {name!r} has {len(array)} rows and 'iteration' {rows}; give equal lengths")
-    if rows and (arrays[0].min() < 0 or arrays[0].max() >= MAX_ITERATION):
-        raise ShapeError("the column 'iteration' must count from 0 up; it holds negative or huge values")
-    return pa.RecordBatch.from_arrays([pa.array(array) for array in arrays], names=names), _checksum(arrays)
-
-
-def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim != 1:
-        raise ShapeError(f"column {name!r} has shape {array.shape}; give one number for each row")
-    if not name or len(name) > MAX_COLUMN_NAME:
-        raise ShapeError(f"a column's name must have 1 to {MAX_COLUMN_NAME} characters, got {name[:40]!r}")
-    kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float32}
-    if array.dtype.kind not in kinds or (name == "iteration" and array.dtype.kind not in "iu"):
-        raise ShapeError(f"column {name!r} holds {array.dtype}; give int64, float32 or bool ('iteration': int64)")
-    with np.errstate(over="ignore"):  # a loss of 1e300 is as lost as an infinite one
-        return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
-
-
-def _checksum(arrays: list[np.ndarray]) -> int:
-    value = 0
-    for array in arrays:
-        value = zlib.crc32(array.data, value)
-    return value
-
-
-def _check_schema(schema: pa.Schema) -> None:
-    import pyarrow as pa
-
-    if len(schema) > MAX_COLUMNS or len(set(schema.names)) != len(schema):
-        raise ValueError("too many columns, or two of one name")
-    if any(kind not in (pa.int64(), pa.float32(), pa.bool_()) for kind in schema.types):
-        raise ValueError("a column is neither int64, float32 nor bool")
-    if max(map(len, schema.names), default=0) > MAX_COLUMN_NAME:
-        raise ValueError("a column's name is too long")
-    if "iteration" not in schema.names or schema.field("iteration").type != pa.int64():
-        raise ValueError("there is no int64 column 'iteration'")
-
-
-def _sound_columns(batch: pa.RecordBatch, metadata: Mapping[bytes, bytes] | None) -> Columns | None:
-    """The columns of a batch as they were written, or None if they are not what was written."""
-    batch.validate(full=True)  # buffers long enough for the rows they claim; raises ArrowInvalid
-    if any(column.null_count for column in batch.columns):
-        return None
-    arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-    if dict(metadata or {}).get(_CHECKSUM) != str(_checksum(arrays)).encode():
-        return None
-    columns = dict(zip(batch.schema.names, arrays, strict=True))
-    iteration = columns["iteration"]
-    if len(iteration) and (iteration.min() < 0 or iteration.max() >= MAX_ITERATION):
-        return None
-    return columns
 
 
 def _join(batches: list[Columns], names: frozenset[str] | None) -> Columns:

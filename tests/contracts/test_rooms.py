@@ -15,7 +15,7 @@ import pytest
 from gandiag.registry import Registry
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("probes", "metrics", "analyzers", "techniques", "embed")
+ROOMS = ("probes", "metrics", "analyzers", "techniques", "embed", "logs")
 
 
 class Thing(NamedTuple):

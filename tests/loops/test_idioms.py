@@ -2,105 +2,93 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections import Counter
-from pathlib import Path
-from typing import Any
+import random
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from loops._watched import fingerprint, name, table, train, watched
+from loops.idioms import IDIOMS, Idiom, _parts
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
-from idioms import IDIOMS, Idiom, Truth
+from torch.optim import optimizer
 
 from gandiag.loop import Observer
-from gandiag.watch import Run
 
-STEPS = 12
-
-
-def fingerprint(things: dict[str, Any]) -> str:
-    """SHA-256 over all weights, buffers, optimizer states and torch's random stream."""
-    digest = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            digest.update(value.detach().contiguous().numpy().tobytes())
-        elif isinstance(value, dict):
-            for key in value:
-                add(value[key])
-        elif isinstance(value, list | tuple):
-            for item in value:
-                add(item)
-        else:
-            digest.update(repr(value).encode())
-
-    for name in sorted(things):
-        thing = things[name]
-        add(thing.state_dict() if isinstance(thing, nn.Module | torch.optim.Optimizer) else thing)
-    digest.update(torch.get_rng_state().numpy().tobytes())
-    return digest.hexdigest()
+each_idiom = pytest.mark.parametrize("idiom", IDIOMS, ids=name)
 
 
-def train(idiom: Idiom, truth: Truth) -> str:
-    torch.manual_seed(3)
-    return fingerprint(idiom(STEPS, truth))
+@each_idiom
+def test_no_training_call_is_labelled_wrong(idiom: Idiom) -> None:
+    """Kinds and phases are those that the loop counted itself, or unknown; no training call is missed or made up."""
+    seen = watched(idiom)
+    assert not seen.wrong(), table([idiom])
+    assert sum(seen.counted.values()) == sum(seen.truth.values()), table([idiom])
 
 
-@pytest.mark.parametrize("idiom", IDIOMS, ids=lambda f: f.__name__)
-def test_every_training_call_is_labelled_right_without_any_hint(idiom: Idiom) -> None:
-    """Kinds and phases equal the truth that the loop counted itself; none is wrong and none unknown."""
-    observer = Observer(strict=True)
-    observer.open()
-    truth: Truth = Counter()
-    try:
-        train(idiom, truth)
-    finally:
-        observer.close()
-    counted = {(k, p): n for k, phases in observer.tally.to_json().items() for p, n in phases.items() if k != "eval"}
-    assert counted == dict(truth)
-    assert observer.iteration in (STEPS, STEPS - 1)
-    assert observer.roles.confidence() > 0.9
+def test_of_all_training_calls_99_percent_are_labelled() -> None:
+    """Over the whole suite at most one call in a hundred stays unknown."""
+    seen = [watched(idiom) for idiom in IDIOMS]
+    right, all_calls = sum(one.right() for one in seen), sum(sum(one.truth.values()) for one in seen)
+    assert right >= 0.99 * all_calls, f"{right} of {all_calls} right\n" + table(IDIOMS)
 
 
-@pytest.mark.parametrize("idiom", IDIOMS, ids=lambda f: f.__name__)
-def test_watching_changes_no_bit(idiom: Idiom, tmp_path: Path) -> None:
-    """Weights, buffers, optimizer states and the random stream are the same with all probes recording."""
-    plain = train(idiom, Counter())
-    run = Run(run_dir=tmp_path / "run", strict=True, options={"snapshot_rows": 32})
-    try:
-        watched = train(idiom, Counter())
-    finally:
-        run.close()
-    assert watched == plain
-    assert (tmp_path / "run" / "run.json").is_file()
+@each_idiom
+def test_iterations_are_the_steps_of_g(idiom: Idiom) -> None:
+    """As many iterations are counted as G steps in the script; the one before the roles are known may be missed."""
+    seen = watched(idiom)
+    wanted = seen.truth.iterations
+    if wanted is None:  # the idiom says that it cannot be known from outside
+        assert seen.iterations > 0
+    else:
+        assert seen.iterations in (wanted, wanted - 1)
 
 
-@pytest.mark.parametrize("idiom", IDIOMS, ids=lambda f: f.__name__)
-def test_losses_are_found_without_help(idiom: Idiom, tmp_path: Path) -> None:
-    """Each iteration has a finite loss of D and of G."""
-    from gandiag.rundir import RunReader
+@each_idiom
+def test_watching_changes_no_bit(idiom: Idiom) -> None:
+    """Weights, buffers, optimizer states and all three random streams are the same with all probes recording."""
+    assert watched(idiom).fingerprint == fingerprint(train(idiom))
 
-    run = Run(run_dir=tmp_path / "run", strict=True)
-    try:
-        train(idiom, Counter())
-    finally:
-        run.close()
-    scalars = RunReader(tmp_path / "run").scalars()
-    # In a loop that steps G first, the first iteration ends before D has ever stepped.
-    assert torch.isfinite(torch.as_tensor(scalars["loss/g"])).all()
-    assert torch.isfinite(torch.as_tensor(scalars["loss/d"][1:])).all()
+
+@each_idiom
+def test_losses_are_found_without_help(idiom: Idiom) -> None:
+    """Each iteration has a finite loss of D and of G, but for those without a step of that net."""
+    seen = watched(idiom)
+    for phase in {phase for _, phase in seen.truth}:
+        # In a loop that steps G first, the first iteration ends before D has ever stepped.
+        losses = torch.as_tensor(seen.scalars[f"loss/{phase}"])[1:]
+        if seen.truth.gaps:
+            losses = losses[~losses.isnan()]
+        assert len(losses) > 0
+        assert torch.isfinite(losses).all()
+
+
+@pytest.mark.parametrize(
+    "stream", [lambda: torch.rand(1), np.random.rand, random.random], ids=["torch", "numpy", "python"]
+)
+def test_the_fingerprint_sees_one_draw(stream: Callable[[], object]) -> None:
+    """A single number drawn from any of the three streams changes it: the test of bits above could fail."""
+    before = fingerprint({})
+    assert fingerprint({}) == before
+    stream()
+    assert fingerprint({}) != before
 
 
 def test_torch_is_left_as_it_was() -> None:
     """After close, every tapped function and class is the original again."""
-    before = torch.autograd.grad, torch.autograd.backward, torch.optim.Optimizer.add_param_group, nn.Sequential.forward
+    homes = (torch.autograd, torch.autograd.graph, torch.Tensor, torch.optim.Optimizer, torch.amp.GradScaler)
+    homes += (nn.Module, nn.Sequential, _parts.Gen, _parts.Disc)
+
+    def attributes() -> list[dict[str, object]]:
+        return [dict(vars(home)) for home in homes]
+
+    train(IDIOMS[0])  # what torch itself sets up at first use
+    before = attributes()
     observer = Observer(strict=True)
     observer.open()
-    train(IDIOMS[0], Counter())
-    assert torch.autograd.grad is not before[0]
+    train(IDIOMS[0])
+    assert attributes() != before
     observer.close()
-    after = torch.autograd.grad, torch.autograd.backward, torch.optim.Optimizer.add_param_group, nn.Sequential.forward
-    assert after == before
+    assert attributes() == before
+    assert not optimizer._global_optimizer_pre_hooks
+    assert not optimizer._global_optimizer_post_hooks

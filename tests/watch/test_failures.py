@@ -12,6 +12,7 @@ from helpers.training import Loop
 import gandiag
 from gandiag.errors import RunDirError
 from gandiag.loop import Observer
+from gandiag.loop.passes import Passes
 from gandiag.loop.provenance import Provenance
 from gandiag.probes import PROBES, Recorder
 from gandiag.rundir import RunReader, RunWriter
@@ -71,7 +72,7 @@ def test_strict_raises_a_failing_probes_error(tmp_path: Path, monkeypatch: pytes
         (Observer, "_enter"),
         (Observer, "_leave"),
         (Observer, "_settle"),
-        (Observer, "_note_loss"),
+        (Passes, "_note_loss"),
         (Provenance, "trace"),
         (Recorder, "call_begins"),
         (Recorder, "before_step"),

@@ -26,16 +26,24 @@ class FailOn(StrEnum):
 
 
 def command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run to judge; it may still be going on.")],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The run to judge; it may still be going on. Or a log: a folder of TensorBoard events, StyleGAN's "
+            "stats.jsonl, a CSV of losses.",
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as one JSON object.")] = False,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="The report; default RUN_DIR/derived/report.html.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="The report; default RUN_DIR/derived/report.html, of a log none."),
     ] = None,
     fail_on: Annotated[
         FailOn | None, typer.Option("--fail-on", help="Exit with 1 if the verdict is this one or a worse one.")
     ] = None,
 ) -> None:
-    """Diagnose a recorded run: the verdict, the evidence, and what to turn on.
+    """Diagnose a recorded run, or the log of one: the verdict, the evidence, and what to turn on.
 
     Exit code 0: done, whatever the verdict; 1: `--fail-on` was reached; 2: the run cannot be read.
     """
@@ -59,6 +67,8 @@ def _write_report(diagnosis: Diagnosis, html: Path | None) -> Path | None:
 
     if html is not None:
         return diagnosis.to_html(html)
+    if diagnosis.log is not None:
+        return None  # the folder is somebody else's: nothing is written into it unasked
     try:
         return diagnosis.to_html(Path(diagnosis.run_dir) / "derived" / "report.html")
     except UsageError as error:

@@ -1,0 +1,153 @@
+"""What a call of D saw, told by the gradients at its output, where nothing else tells it.
+
+An augmentation without autograd between G and D cuts every trace. But D's loss pulls its output up on real
+samples and down on fakes, or the other way round, and G's loss pulls the outputs of sure fakes to where D's
+pulls those of reals. So the sign of d loss / d output, compared with the sign on the fakes of G's own steps,
+is a vote: the same sign says real, the opposite one fake. One vote is weak: a least-squares loss pulls both
+sides the same way while D has put both on one side of a target, and a hinge pulls not at all. So votes are
+gathered by the place that a call has in its step, which the script's text fixes, and row by row, as rows of
+both kinds may come in one batch; and only a place whose votes agree is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gandiag.loop.calls import Call, Kind
+
+#: Rounds after which a place may be decided, and how far its votes must agree by then, in [-1, 1]. More rounds
+#: make up for less agreement: some scripts swap the labels now and then on purpose.
+ROUNDS, AGREEMENT = 6, 0.8
+MORE_ROUNDS, LESS_AGREEMENT = 12, 0.5
+#: Rows of a batch that must have a decided side, and rows of each side in a batch with both.
+MOST_ROWS, SOME_ROWS = 0.95, 0.1
+#: Runs of equal rows in a batch with both sides: real and fake are joined in blocks, not shuffled.
+BLOCKS = 4
+#: Rounds after which a place that is still undecided is given up, so that looking costs nothing any more.
+GIVE_UP = 400
+
+Place = tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
+class _Ballot:
+    votes: Tensor  # (n,), the sum over rounds of +1 for real and -1 for fake
+    cast: Tensor  # (n,), rounds in which the row had any gradient
+    rounds: int = 0
+    kind: Kind | None = None
+    rows: Tensor | None = None
+    waiting: dict[Kind, int] = field(default_factory=dict)  # calls counted so far, by what they were taken for
+
+
+class Votes:
+    """Gathers votes by place and says what the calls there see, once it is sure.
+
+    On a GPU the votes are summed there, and looked at through a copy that is fetched when it has arrived.
+    """
+
+    def __init__(self) -> None:
+        self._ballots: dict[Place, _Ballot] = {}
+        self._sign: dict[int, Tensor] = {}  # of each D: the gradient at the fakes of G's last step
+        self._copies: list[tuple[_Ballot, Tensor, torch.cuda.Event]] = []
+
+    def calibrate(self, call: Call) -> None:
+        """Note the gradient at a sure fake of G's step."""
+        if call.cotangent is not None:
+            self._sign[id(call.unit)] = call.cotangent
+
+    def ask(self, call: Call, place: Place, taken_for: Kind) -> Kind | None:
+        """Cast the vote of a call and say what the calls at its place are; None while that is not sure.
+
+        Args:
+            call: of D's step, with a plain gradient.
+            place: unit, calls in the step, its number among them, rows of its output.
+            taken_for: what it is counted as until the votes have decided.
+        """
+        if call.cotangent is None or call.cotangent.ndim == 0:
+            return None
+        ballot = self._ballots.get(place)
+        if ballot is None:
+            zeros = torch.zeros(len(call.cotangent), device=call.cotangent.device)
+            ballot = self._ballots[place] = _Ballot(zeros, zeros.clone())
+        self._fetch()
+        if ballot.kind is None and ballot.rounds < GIVE_UP:
+            self._vote(ballot, call)
+        if ballot.kind is None:
+            ballot.waiting[taken_for] = ballot.waiting.get(taken_for, 0) + 1
+        elif ballot.rows is not None:
+            call.guessed_rows = ballot.rows
+        return ballot.kind
+
+    def overrule(self, place: Place, kind: Kind) -> None:
+        """The calls at a place are of this kind, whatever the votes say."""
+        if place in self._ballots:
+            self._ballots[place].kind, self._ballots[place].rows = kind, None
+
+    def settled(self) -> list[tuple[Kind, Kind, int]]:
+        """Since it was last asked: what calls had been taken for, what they were, and how many there were."""
+        found = []
+        for ballot in self._ballots.values():
+            if ballot.kind is not None and ballot.waiting:
+                found += [(before, ballot.kind, n) for before, n in ballot.waiting.items()]
+                ballot.waiting = {}
+        return found
+
+    def _vote(self, ballot: _Ballot, call: Call) -> None:
+        reference = self._sign.get(id(call.unit))
+        cotangent = call.cotangent
+        if reference is None or cotangent is None or reference.device != cotangent.device:
+            return
+        with torch.no_grad():
+            if reference.shape[1:] != cotangent.shape[1:]:
+                return
+            flat = cotangent.reshape(len(cotangent), -1).float()
+            # Along the reference and not its sum: the gradients of a softmax over classes sum to nothing.
+            direction = torch.nn.functional.normalize(reference.reshape(len(reference), -1).float().mean(dim=0), dim=0)
+            along = flat @ direction
+            votes = torch.where(along.abs() > 1e-3 * flat.norm(dim=1), along.sign(), 0)
+            ballot.votes += votes
+            ballot.cast += votes != 0
+        ballot.rounds += 1
+        if ballot.rounds < ROUNDS:
+            return
+        both = torch.stack([ballot.votes, ballot.cast])
+        if both.device.type == "cpu":
+            self._decide(ballot, both)
+        elif ballot.rounds % ROUNDS == 0 and both.device.type == "cuda":
+            copy = torch.empty(both.shape, dtype=both.dtype, pin_memory=True)
+            copy.copy_(both, non_blocking=True)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+            self._copies.append((ballot, copy, event))
+
+    def _fetch(self) -> None:
+        while self._copies and self._copies[0][2].query():  # type: ignore[no-untyped-call]
+            ballot, copy, _ = self._copies.pop(0)
+            if ballot.kind is None:
+                self._decide(ballot, copy)
+
+    def _decide(self, ballot: _Ballot, both: Tensor) -> None:
+        votes, cast = both
+        share = votes / cast.clamp_min(1)
+        heard = cast >= ROUNDS / 2
+        enough = torch.where(cast >= MORE_ROUNDS, LESS_AGREEMENT, AGREEMENT)
+        real, fake = heard & (share >= enough), heard & (share <= -enough)
+        reals, fakes = float(real.float().mean()), float(fake.float().mean())
+        if reals >= MOST_ROWS:
+            ballot.kind = Kind.REAL
+        elif fakes >= MOST_ROWS:
+            ballot.kind = Kind.FAKE
+        elif reals + fakes >= MOST_ROWS and min(reals, fakes) >= SOME_ROWS:
+            rows = share < 0
+            if 1 + int((rows[1:] != rows[:-1]).sum()) <= BLOCKS:
+                ballot.kind = Kind.CAT
+                ballot.rows = rows.to(ballot.votes.device)
+
+
+def place_of(call: Call, number: int, count: int) -> Place:
+    """Where a call stands: call `number` of `count` of its unit in one step, with so many rows."""
+    rows = len(call.cotangent) if call.cotangent is not None and call.cotangent.ndim else 0
+    return id(call.unit), count, number, rows
