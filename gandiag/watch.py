@@ -54,11 +54,11 @@ class Run:
         command: list[str] | None = None,
         options: dict[str, Any] | None = None,
         refused: Callable[[GandiagError], BaseException] = lambda error: error,
-        say: Callable[[str], None] = lambda text: print(f"gandiag: {text}", file=sys.stderr),
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._options = dict(options or {})
         self._command = command
-        self._say = say
+        self._say = say or _say
         self._notes: list[str] = []
         self._status = "finished"
         self._refused = refused
@@ -299,3 +299,14 @@ def _as_asked_outside(
         "refused": outer._refused,
     }
     return settings, {**outer._options, **options}
+
+
+def _say(text: str) -> None:
+    """One line on stderr; where that is closed, or on the disk that is full, nobody is told and training goes on."""
+    line = f"gandiag: {text}\n"
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None and sys.stderr is sys.__stderr__:
+            # Past its buffer: what cannot be written would stay there and end the script with exit code 120.
+            os.write(sys.stderr.fileno(), line.encode(errors="replace"))
+        else:
+            print(line, end="", file=sys.stderr)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
     path = (run_dir or default_path(_script(words))).absolute()
     before = _check_usable(path)
     print(f"gandiag: recording to {_short(path)}", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="gandiag-") as notes:
+    with _folder_for_notes() as notes:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [_boot_folder(), os.environ.get("PYTHONPATH")])),
@@ -62,7 +62,7 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
             "GANDIAG_OPTIONS": json.dumps({**options, "command": words}),
         }
         code = _supervise([program, *words[1:]], environment)
-        seen = _read_notes(Path(notes))
+        seen = _read_notes(Path(notes)) if notes else {}
     recorded = len(_attempts(path)) > before
     if not recorded:
         with contextlib.suppress(OSError):  # not empty: it was there before, and is somebody's
@@ -80,6 +80,18 @@ def launch(command: Sequence[str], *, run_dir: Path | None, options: dict[str, A
             f"{_short(path)} and can be analyzed: gandiag analyze {_short(path)}"
         )
     return Path(_short(path))
+
+
+@contextlib.contextmanager
+def _folder_for_notes() -> Iterator[str]:
+    """A temporary folder, or "" where the disk is full: the notes explain failures, and the training needs none."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="gandiag-")
+    except OSError:
+        yield ""
+        return
+    with folder as name:
+        yield name
 
 
 def _ended(code: int) -> str:

@@ -144,7 +144,7 @@ class Recorder(Listener):
         if self._most is not None and step.role != "d" and self._observer.iteration >= self._most:
             self.close("finished")
             raise SystemExit(0)
-        if self.writer is None:
+        if self.writer is None and not self._off:
             self._write(self.open)
         if self._off:
             return
