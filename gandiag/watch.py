@@ -305,8 +305,8 @@ def _say(text: str) -> None:
     """One line on stderr; where that is closed, or on the disk that is full, nobody is told and training goes on."""
     line = f"gandiag: {text}\n"
     with suppress(OSError, ValueError):
-        if sys.stderr is not None and sys.stderr is sys.__stderr__:
+        if (stream := sys.stderr) is not None and stream is sys.__stderr__:
             # Past its buffer: what cannot be written would stay there and end the script with exit code 120.
-            os.write(sys.stderr.fileno(), line.encode(errors="replace"))
+            os.write(stream.fileno(), line.encode(errors="replace"))
         else:
             print(line, end="", file=sys.stderr)
