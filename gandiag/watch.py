@@ -305,7 +305,7 @@ def _say(text: str) -> None:
     """One line on stderr; where that is closed, or on the disk that is full, nobody is told and training goes on."""
     line = f"gandiag: {text}\n"
     with suppress(OSError, ValueError):
-        if (stream := sys.stderr) is not None and stream is sys.__stderr__:
+        if (stream := sys.__stderr__) is not None and sys.stderr is stream:
             # Past its buffer: what cannot be written would stay there and end the script with exit code 120.
             os.write(stream.fileno(), line.encode(errors="replace"))
         else:
