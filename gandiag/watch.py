@@ -72,6 +72,7 @@ class Run:
             discriminator=discriminator,
             generator_name=self._options.get("generator"),
             discriminator_name=self._options.get("discriminator"),
+            taint=bool(self._options.get("taint")),
             strict=strict,
             failed=self._failed,
             refused=refused,
@@ -167,7 +168,8 @@ class Run:
             "status": "running",
             **self._facts(),
         }
-        return RunWriter(self.path, info=facts, rank=rank)
+        restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") or 0)
+        return RunWriter(self.path, info=facts, rank=rank, attempt=restarts)
 
     def _facts(self) -> dict[str, Any]:
         observer = self.observer
@@ -232,6 +234,7 @@ def watch(
     embedder: str = "auto",
     strict: bool = False,
     snapshot_rows: int | None = None,
+    taint: bool = False,
 ) -> Run:
     """Watch a training loop from here on; the loop itself stays as it is.
 
@@ -250,6 +253,8 @@ def watch(
         embedder: a name, or "auto".
         strict: raise gandiag's own errors, for tests; by default they switch gandiag off and training goes on.
         snapshot_rows: samples in a snapshot, each side; by default 2,500 small or 1,000 large ones.
+        taint: follow every tensor operation of the first 5 iterations, for loops where real and fake cannot be told
+            apart otherwise. It slows these iterations down, up to five times where nets are tiny; it changes no bit.
 
     Returns:
         The watched run.
@@ -260,6 +265,8 @@ def watch(
     """
     settings: dict[str, Any] = {"run_dir": run_dir, "techniques": techniques, "command": own_command()}
     options: dict[str, Any] = {"snapshot_rows": snapshot_rows}
+    if taint:  # where it is not asked for here, the command line may have asked for it
+        options["taint"] = True
     outer, Run.attached = Run.attached, None
     if outer is not None:
         settings, options = _as_asked_outside(outer, techniques, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class Call:
         versions: their version counters at the call.
         attached: whether a gradient could flow from the call into what made an input.
         frozen: attached, and no parameter of the net took gradients at the call: no step of D can use it.
+        of_g: it is a call of a generator.
         seen: the inputs after any change that a technique made to them.
         output: the first floating leaf of the output, or the first one that a plain gradient reached.
         leaf: which one that is.
@@ -59,6 +60,7 @@ class Call:
         closed: the roles whose gradients from this call have been cleared, so that no step of theirs can use it.
         probability: the output is the result of a sigmoid.
         guessed_rows: which rows are fake where votes say so, see `votes`.
+        clean: no net has touched its inputs, so the taint pass says; None without it.
         kind, phase: what it was, once a step has settled it.
         age: optimizer steps that have passed without using it.
     """
@@ -67,6 +69,7 @@ class Call:
         "age",
         "args",
         "attached",
+        "clean",
         "closed",
         "cotangent",
         "frozen",
@@ -77,6 +80,7 @@ class Call:
         "kind",
         "kwargs",
         "leaf",
+        "of_g",
         "output",
         "owner",
         "passes",
@@ -103,6 +107,7 @@ class Call:
         self.versions: list[int] = []
         self.attached = False
         self.frozen = False
+        self.of_g = False
         self.seen: list[Tensor] = self.inputs
         self.output: Tensor | None = None
         self.leaf: int | None = None
@@ -114,6 +119,7 @@ class Call:
         self.closed = ""
         self.probability = False
         self.guessed_rows: Tensor | None = None
+        self.clean: bool | None = None
         self.kind = Kind.UNKNOWN
         self.phase = Phase.NONE
         self.age = 0
@@ -139,7 +145,7 @@ class Call:
     def follow(self, earlier: Call) -> None:
         """Continue a call of another part of the same net: the two are one call, from its inputs to this output."""
         self.inputs, self.sources, self.versions = earlier.inputs, earlier.sources, earlier.versions
-        self.seen, self.attached = earlier.seen, earlier.attached
+        self.seen, self.attached, self.clean = earlier.seen, earlier.attached, earlier.clean
 
     def intact(self) -> bool:
         """Whether no input was overwritten in place since the call (static input buffers are)."""
@@ -153,6 +159,7 @@ class Trace:
     call: Call
     rows: Tensor | None = None  # bool (n,): which rows; None means all of them
     by_rows: bool = False  # found by comparing values
+    by_taint: bool = False  # found by following every operation
 
 
 @dataclass(slots=True)
@@ -238,6 +245,5 @@ def detached(value: Any) -> Any:
     return value
 
 
-def is_functorch(x: Tensor) -> bool:
-    """Whether a tensor is a wrapper inside torch.func, which must not be kept or hooked."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+#: Whether a tensor is a wrapper inside torch.func, which must not be kept or hooked.
+is_functorch: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor

@@ -18,8 +18,12 @@ from gandiag.loop.cast import Cast
 from gandiag.loop.ledger import Ledger
 from gandiag.loop.listener import Director, Listener
 from gandiag.loop.passes import Passes
+from gandiag.loop.pattern import Pattern
 from gandiag.loop.provenance import Provenance
+from gandiag.loop.taint import Taint
 from gandiag.loop.units import Owner
+
+_NOTHING: list[Callable[[], None] | None] = []
 
 
 class Forwards:
@@ -33,6 +37,7 @@ class Forwards:
         director: runs the forward of units; None runs them as they are.
         ledger: where calls wait for a step.
         passes: the backward passes.
+        pattern: what a round is like.
     """
 
     def __init__(self, cast: Cast) -> None:
@@ -42,11 +47,14 @@ class Forwards:
         self.ledger = Ledger(self.roles)
         self.tally = self.ledger.tally
         self.passes = Passes(cast, self.ledger)
+        self.pattern = Pattern()
+        self._round_began = 0  # number of the last backward pass before this round
         self.steps = {"d": 0, "g": 0, "both": 0}
         self.callers: list[Listener] = []
         self.director: Director | None = None
         self._provenance = Provenance()
         self._provenance.by_value = True
+        self.taint: Taint | None = None
         self._depth = 0
         self._off = False
         self._busy = False
@@ -76,10 +84,22 @@ class Forwards:
         """A watched class's forward; only the outermost call of a unit becomes an event."""
         if self._depth or self._idle:
             return forward(module, *args, **kwargs)
+        pattern = self.pattern
+        if pattern.following and threading.get_ident() == self._thread and pattern.expects_call(module, args, kwargs):
+            self._depth = 1
+            try:
+                output = forward(module, args[0])
+            finally:
+                self._depth = 0
+            if pattern.following and not pattern.called(module, args[0], output):
+                self.guard(self.look_again)
+            return output
         owner = self.units.owner(module)
         # Other threads run DataParallel's replicas.
         if owner is None or (threading.get_ident() != self._thread and not self._other_thread()):
             return forward(module, *args, **kwargs)
+        if pattern.following:
+            self.guard(self.look_again)
         try:
             role = self.roles.of(owner)
             if role is None:
@@ -113,9 +133,26 @@ class Forwards:
                 self._stumbled(error)
         return output
 
+    def look_again(self) -> None:
+        """A round that was followed goes on in another way: catch up with what is not settled yet, and watch."""
+        calls, losses = self.pattern.leave()
+        for number, loss in enumerate(losses, start=self.passes.number - len(losses) + 1):
+            self.ledger.loss(number, loss, by_hand=False)
+        with torch.enable_grad():
+            for (expected, module, x, output), passed in calls:
+                owner = self.units.owner(module)
+                role = self.roles.of(owner)
+                if owner is None or role is None:
+                    continue
+                call = self._enter(module, owner, role, (x,), {})
+                self._leave(call, role, output)
+                if passed and role == "d":  # its gradients have come before there was a hook
+                    call.plain, call.targets = True, "dg"
+                    call.passes = self._round_began + expected.passes
+
     def _begin(self, call: Call, role: str | None) -> list[Callable[[], None] | None]:
-        if role is None or self._trying:
-            return []
+        if role is None or self._trying or not self.callers:
+            return _NOTHING
         return [self.guard(caller.call_begins, call, role) for caller in self.callers]
 
     def _try(self, call: Call, role: str | None, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -124,7 +161,7 @@ class Forwards:
         A loss that holds D has D's parameters and no others, but gives one number for a batch. So the calls inside
         are watched too, and only then it is known which are the ones that count.
         """
-        before = len(self.ledger.pending)
+        before, chains = len(self.ledger.pending), self._chains
         ends = self._begin(call, role)
         self._trying = True
         try:
@@ -143,6 +180,7 @@ class Forwards:
                 self._watch_units()
             else:
                 del self.ledger.pending[before:]
+                self._chains = chains  # what has been seen of its own layers says nothing
                 self._leave(call, role, output)
         except Exception as error:
             self._stumbled(error)
@@ -154,7 +192,12 @@ class Forwards:
             plain = x.detach() if x.requires_grad else x
             call = Call(module, owner, (plain,), kwargs, torch.is_grad_enabled())
             if not is_functorch(x):
-                self._note_input(call, role, x, plain)
+                if role == "g" and self._settled_in and not x.requires_grad:  # a latent, in most loops
+                    call.inputs.append(plain)
+                    call.versions.append(x._version)
+                    call.sources.append(None)
+                else:
+                    self._note_input(call, role, x, plain)
             if self._chains:
                 self._join(call, role)
             return call
@@ -172,7 +215,7 @@ class Forwards:
         if role == "g":
             return
         before = next(
-            (t.call for t in call.sources if t is not None and not t.by_rows and t.call.owner == call.owner), None
+            (t.call for t in call.sources if t and not (t.by_rows or t.by_taint) and t.call.owner == call.owner), None
         )
         if before is not None:
             call.follow(before)
@@ -197,7 +240,11 @@ class Forwards:
             if x.requires_grad and (x.grad_fn is not None or (trace is not None and self.passes.depth > 0)):
                 call.attached = True
                 if role != "g":
-                    call.frozen = not any(p.requires_grad for p in call.unit.parameters())
+                    call.frozen = self.units.is_frozen(call.unit)
+        if self.taint is not None and self.taint.on:
+            # Not told to the roles: what G's values went into through any operation is no net's input for that.
+            trace = trace or self.taint.trace(x)
+            call.clean = call.clean is not False and (x.ndim < 2 or self.taint.clean(x))
         call.inputs.append(plain)
         call.versions.append(x._version)
         call.sources.append(trace)
@@ -206,7 +253,10 @@ class Forwards:
         if type(output) is Tensor and output.is_floating_point():
             if not is_functorch(output):
                 self._note_output(call, role, output, 0)
+            call.of_g = role == "g"
+            self.pattern.saw(call)
         else:
+            self.pattern.saw(None)
             for number, leaf in enumerate(leaves(output)):
                 if is_functorch(leaf):
                     return
@@ -230,6 +280,8 @@ class Forwards:
         # D's outputs never become inputs of another unit in a loop that we know, unless D is called in parts.
         if role != "d" or self._chains or not self._settled_in:
             self._provenance.remember(leaf, call)
+        if self.taint is not None:
+            self.taint.seed(leaf, call, made_by_g=role != "d")
         if role != "g" and call.grad_enabled and leaf.requires_grad:
             leaf.register_hook(self.passes.reached(call, plain, number))  # type: ignore[no-untyped-call]
 

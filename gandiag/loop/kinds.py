@@ -25,10 +25,14 @@ def settle_kinds(used: list[Call], roles: Roles, votes: Votes | None) -> bool:
     open_ = mixed = False
     for call in used:
         call.kind = by_trace(call, roles, used)
+        if call.clean and call.kind is Kind.UNKNOWN:
+            call.kind = Kind.REAL
         open_ = open_ or call.kind is Kind.UNKNOWN
         mixed = mixed or (call.inside_grad and call.kind is not Kind.PENALTY)
     if mixed:
         _tell_penalties(used, roles)
+    if votes is not None and any(call.clean is not None for call in used):
+        _teach(used, votes)
     if not open_:
         return False
     asked = False
@@ -38,6 +42,11 @@ def settle_kinds(used: list[Call], roles: Roles, votes: Votes | None) -> bool:
             by_unit.setdefault(id(call.unit), []).append(call)
     for calls in by_unit.values():
         untold = [call for call in calls if call.kind is Kind.UNKNOWN]
+        if untold and votes is not None and votes.has_been_taught:
+            for call, place in zip(calls, _places(calls), strict=True):
+                if call.kind is Kind.UNKNOWN:
+                    call.kind = votes.taught(call, place)
+            untold = [call for call in untold if call.kind is Kind.UNKNOWN]
         for call in calls if untold else ():
             if call.kind is Kind.PAIR:  # D(fake, label) beside D(real, label)
                 call.kind = Kind.FAKE
@@ -66,6 +75,29 @@ def settle_kinds(used: list[Call], roles: Roles, votes: Votes | None) -> bool:
             if votes is not None and id(call) in mistold and call.kind is not Kind.FAKE:
                 votes.overrule(places[id(call)], call.kind)
     return asked
+
+
+def _teach(used: list[Call], votes: Votes) -> None:
+    """Note what the taint pass has told of the places in a step, for the rounds after it."""
+    by_unit: dict[int, list[Call]] = {}
+    for call in used:
+        if call.plain and call.kind is not Kind.PENALTY:
+            by_unit.setdefault(id(call.unit), []).append(call)
+    for calls in by_unit.values():
+        for call, place in zip(calls, _places(calls), strict=True):
+            if not _sure(call):
+                votes.teach(call, place)
+
+
+def _sure(call: Call) -> bool:
+    """Whether it is traced to G by what is looked at in each round, which taint and values are not."""
+    return any(t is not None and not (t.by_rows or t.by_taint) for t in call.sources)
+
+
+def _places(calls: list[Call]) -> list[tuple[object, ...]]:
+    """Where each of a unit's calls stands in its step, among which others: the script's text fixes that."""
+    pattern = tuple((_sure(call), *place_of(call, 0, 0)[3:]) for call in calls)
+    return [(id(call.unit), number, pattern) for number, call in enumerate(calls)]
 
 
 def _tell_alike(calls: list[Call]) -> None:

@@ -42,6 +42,11 @@ class Ledger:
         self._pairs: dict[int, dict[Phase, int]] = {}  # by D: calls counted as pairs while that is not known
         self._early: list[tuple[Optimizer, list[Call]]] = []  # steps made before it was known whose they were
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing waits for a step."""
+        return not (self.pending or self._losses or self._by_hand)
+
     def loss(self, number: int, value: Tensor, *, by_hand: bool) -> None:
         """Note the scalar that backward pass `number` starts from.
 

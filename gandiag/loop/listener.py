@@ -11,6 +11,7 @@ from gandiag.loop.calls import Call, Step
 
 if TYPE_CHECKING:
     from gandiag.loop.observer import Observer
+    from gandiag.loop.pattern import Pattern
 
 
 class Listener:
@@ -36,6 +37,13 @@ class Listener:
 
     def iteration_ended(self, iteration: int) -> None:
         """G's optimizer has stepped and `after_step` is done."""
+
+    def wants_round(self, iteration: int) -> bool:
+        """Whether the round that comes is to be watched; if nobody wants it, it may be followed (see `Pattern`)."""
+        return True
+
+    def round_followed(self, iteration: int, pattern: Pattern) -> None:
+        """A round that nobody wanted has gone as expected: instead of all the events above."""
 
 
 class Director:

@@ -27,18 +27,17 @@ from torch.optim import Optimizer
 
 from gandiag.errors import GandiagError, RolesUnclear, TechniqueRefused
 from gandiag.loop.calls import Step
+from gandiag.loop.captures import tap_captures
 from gandiag.loop.cast import Cast
-from gandiag.loop.forwards import Forwards
 from gandiag.loop.kinds import traced
-from gandiag.loop.listener import Listener
+from gandiag.loop.pattern import is_plain
 from gandiag.loop.precision import tap_precision
+from gandiag.loop.rounds import Rounds
+from gandiag.loop.taint import Taint
 from gandiag.loop.taps import Taps
 
-#: Rows of inputs are compared with G's outputs by value in the first iterations and then in each 50th, as long
-#: as no comparison has ever found anything: in most loops storage and ancestry tell all there is.
-LOOK_AT_ROWS, LOOK_AGAIN = 10, 50
-#: Steps of another optimizer of G's, in a row, after which it and not the first one sets the pace.
-MISSED = 8
+#: Steps of which nobody knows whose they are, after which the taint pass has gone on for long enough.
+BLIND = 64
 
 
 _OPEN: weakref.WeakSet[Observer] = weakref.WeakSet()
@@ -53,7 +52,7 @@ def _in_forked_child() -> None:
 os.register_at_fork(after_in_child=_in_forked_child)
 
 
-class Observer(Forwards):
+class Observer(Rounds):
     """Watches one training loop. See the module's docstring.
 
     `nets(role)` and `optimizers(role)` answer for "g" and "d"; see `Cast`.
@@ -61,6 +60,7 @@ class Observer(Forwards):
     Args:
         generator, discriminator: the nets, where the user gives them; else they are inferred.
         generator_name, discriminator_name: hints, see `roles.by_hint`.
+        taint: follow every operation of the first rounds, see `taint`.
         strict: raise gandiag's own errors into the user's loop instead of switching off.
         failed: called with a text when gandiag switches itself off.
         refused: what to raise where a technique was asked for and cannot be applied. This one error does
@@ -70,6 +70,7 @@ class Observer(Forwards):
         listeners: told of roles, steps and iterations, in this order.
         iteration: how many have ended.
         steps: how many optimizer steps each role has done.
+        captured: whether a CUDA graph was captured, whose replays nobody sees.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Observer(Forwards):
         discriminator: nn.Module | Iterable[nn.Module] | None = None,
         generator_name: str | None = None,
         discriminator_name: str | None = None,
+        taint: bool = False,
         strict: bool = False,
         failed: Callable[[str], None] = lambda text: None,
         refused: Callable[[GandiagError], BaseException] = lambda error: error,
@@ -91,16 +93,15 @@ class Observer(Forwards):
                 discriminator_name=discriminator_name,
             )
         )
-        self.iteration = 0
-        self.listeners: list[Listener] = []
         self._taps = Taps(self)
-        self._step: Step | None = None
         self._strict = strict
         self._failed = failed
         self._refused = refused
-        self._pace: Callable[[], Optimizer | None] = lambda: None
-        self._missed: dict[int, int] = {}  # steps of G's other optimizers since the last one of it
         self._blind_steps = 0
+        self.captured = False
+        self._capture = self.quiet()
+        if taint:
+            self.taint = Taint(self._taint_state, self._failed)
 
     # -- life -------------------------------------------------------------------------------------------
 
@@ -108,7 +109,10 @@ class Observer(Forwards):
         """Start to watch."""
         self._taps.open()
         tap_precision(self._taps, self)
+        tap_captures(self._taps, self)
         _OPEN.add(self)
+        if self.taint is not None:
+            self.taint.start()
         if self._cast.use_given():
             self._roles_changed()
         self._watch_units()
@@ -136,6 +140,15 @@ class Observer(Forwards):
 
     def _forget(self) -> None:
         self._off = self._idle = True
+        self._end_taint()
+
+    def _taint_state(self) -> int:
+        """What the taint pass is to do with an operation, see `Taint`."""
+        return 2 if self._idle else int(bool(self._depth or self._trying or self.passes.depth))
+
+    def _end_taint(self) -> None:
+        if self.taint is not None and self.taint.stop():
+            self.taint = None
 
     # -- backward passes ----------------------------------------------------------------------------------
 
@@ -143,6 +156,14 @@ class Observer(Forwards):
         """Remember the scalar whose backward pass starts: it is, or is part of, a loss."""
         if not self._idle:
             try:
+                pattern = self.pattern
+                if pattern.following:
+                    if pattern.expects_backward(roots, weights, inputs, accumulate, create_graph):
+                        self.passes.number += 1
+                        return
+                    self.look_again()
+                plain = is_plain(roots, weights, inputs, accumulate, create_graph) and not self.passes.scaling
+                pattern.saw("backward" if plain else None)
                 self.passes.begin(roots, weights, inputs, accumulate, create_graph)
             except Exception as error:
                 self._stumbled(error)
@@ -154,9 +175,15 @@ class Observer(Forwards):
 
     def cleared(self, what: Optimizer | nn.Module) -> None:
         """Gradients are cleared: the calls that they came from can no longer be used."""
-        if self._idle or not self.ledger.pending:
+        if self._idle:
             return
-        self.guard(self._clear, what)
+        if self.pattern.following:
+            if self.pattern.expects_clear():
+                return
+            self.guard(self.look_again)
+        self.pattern.saw("clear")
+        if self.ledger.pending:
+            self.guard(self._clear, what)
 
     def _clear(self, what: Optimizer | nn.Module) -> None:
         role = self.roles.of(self.units.owner(what)) if isinstance(what, nn.Module) else self._cast.role(what)
@@ -169,12 +196,21 @@ class Observer(Forwards):
 
     def clipped(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
         """Gradients have been clipped: tell whose."""
-        if self._idle:
+        if self._idle or self.pattern.following:
             return
         role = next((found for p in parameters if (found := self._cast.role_of_parameter(p)) is not None), None)
         if role is not None:
             for listener in self.listeners:
                 self.guard(listener.clipped, role, norm.detach())
+
+    def capture_began(self) -> None:
+        """A CUDA graph is being captured: see nothing, and put nothing into it."""
+        self.captured = True
+        self._capture.__enter__()
+
+    def capture_ended(self) -> None:
+        """See again."""
+        self._capture.__exit__()
 
     # -- steps ------------------------------------------------------------------------------------------
 
@@ -185,6 +221,9 @@ class Observer(Forwards):
 
     def compiled(self) -> None:
         """A net may have been wrapped, or compiled in place: look again."""
+        if self.taint is not None and self.taint.on:
+            self._end_taint()
+            self._failed("the taint pass ended early: torch.compile and a dispatch mode do not go together")
         if not self._idle and self.units.optimizers():
             self.guard(self._rescan)
 
@@ -198,7 +237,14 @@ class Observer(Forwards):
         if self._idle:
             return
         try:
+            if self.pattern.following:
+                expected = None if skipped else self.pattern.expects_step(optimizer)
+                if expected is not None:
+                    self._followed(expected)
+                    return
+                self.look_again()
             step = self._settle(optimizer, skipped)
+            self.pattern.saw(step)
         except Exception as error:
             self._stumbled(error)
             return
@@ -208,43 +254,6 @@ class Observer(Forwards):
                     listener.before_step(step)
                 except Exception as error:
                     self._stumbled(error)
-
-    def after_step(self, optimizer: Optimizer) -> None:
-        """Tell the listeners, and end the iteration if the step was G's."""
-        step, self._step = self._step, None
-        if self._idle or step is None or step.optimizer is not optimizer:
-            return
-        for listener in self.listeners:
-            self.guard(listener.after_step, step)
-        role = step.role
-        self.steps[role] += 1
-        if role != "d":
-            # Of several generators' optimizers the first one sets the pace: an iteration is one round of it.
-            if optimizer is not self._pace():
-                self._missed[id(optimizer)] = self._missed.get(id(optimizer), 0) + 1
-                if self._sets_pace(role, optimizer):
-                    self._pace = weakref.ref(optimizer)
-            if optimizer is self._pace():
-                self._missed.clear()
-                self._end_iteration()
-
-    def _end_iteration(self) -> None:
-        self.iteration += 1
-        if not self.ledger.settled_in:
-            self._settle_in()
-        looking = self._rows_help or self.iteration < LOOK_AT_ROWS or self.iteration % LOOK_AGAIN == 0
-        self._provenance.look_at_rows(looking)
-        for listener in self.listeners:
-            self.guard(listener.iteration_ended, self.iteration)
-
-    def _settle_in(self) -> None:
-        """A whole round is over: what was seen in it is judged once more, by all that it has shown."""
-        if self.roles.keep_learners():
-            self._roles_changed()
-        # A loop that steps G first ends its first iteration before D has ever stepped.
-        if self.steps["d"] or self.steps["both"]:
-            self._settled_in = not self.roles.guessed
-            self.ledger.settle_in(self._cast.role)
 
     def _settle(self, optimizer: Optimizer, skipped: bool) -> Step | None:
         if not self.units.knows(optimizer):
@@ -259,6 +268,8 @@ class Observer(Forwards):
             self._blind_steps += 1
             if self._blind_steps in (2, 8):
                 self._rescan()
+            if self._blind_steps > BLIND:
+                self._end_taint()
             self.ledger.settle_later(optimizer)
             return None
         role, used, losses = self.ledger.settle(role, optimizer)
@@ -267,25 +278,23 @@ class Observer(Forwards):
         self._step = Step(role, optimizer, self.steps[role], self.iteration + 1, used, losses, skipped)
         return self._step
 
-    def _sets_pace(self, role: str, optimizer: Optimizer) -> bool:
-        """The first G optimizer does, then whatever is made anew for its parameters; one over both nets only alone."""
-        pace = self._pace()
-        if pace is None or self._missed[id(optimizer)] > MISSED:  # the one that did is gone, or steps no more
-            return True
-        joint, was_joint = (self._cast.role(o) == "both" for o in (optimizer, pace))
-        if joint != was_joint:
-            return role == "g" and was_joint
-        held = {id(p) for group in pace.param_groups for p in group["params"]}
-        return any(id(p) in held for group in optimizer.param_groups for p in group["params"])
-
     # -- roles ------------------------------------------------------------------------------------------
 
+    def _forget_pattern(self) -> None:
+        if self.pattern.following:
+            self.look_again()
+        self.pattern.break_off()
+
     def _learn(self, optimizer: Optimizer) -> None:
+        self._forget_pattern()
+        if self.taint is not None:
+            self.taint.weights(optimizer)
         if self._cast.learn(optimizer):
             self._roles_changed()
         self._watch_units()
 
     def _rescan(self) -> None:
+        self._forget_pattern()
         self._cast.rescan()
         self._watch_units()
 
@@ -295,6 +304,7 @@ class Observer(Forwards):
             self._taps.watch_compiled(module)
 
     def _roles_changed(self) -> None:
+        self._forget_pattern()
         self._cast.changed()
         for listener in self.listeners:
             self.guard(listener.roles_known, self)

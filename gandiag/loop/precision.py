@@ -33,7 +33,7 @@ class Tapped(Protocol):
         """A GradScaler was asked to step and did not call the optimizer: a gradient was not finite."""
 
     def clipped(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
-        """Gradients have been clipped; `norm` is their total norm before."""
+        """Gradients have been clipped; `norm` is their total norm before, 0-dim, of this rank's shards under FSDP."""
 
 
 def tap_precision(taps: Taps, tapped: Tapped) -> None:
@@ -42,12 +42,28 @@ def tap_precision(taps: Taps, tapped: Tapped) -> None:
     def scale(old: Callable[..., Any]) -> Callable[..., Any]:
         def watched(scaler: Any, outputs: Any) -> Any:
             result = old(scaler, outputs)
-            if isinstance(result, Tensor) and result.grad_fn is not None and isinstance(scaler._scale, Tensor):
-                result.grad_fn.metadata[_SCALE] = scaler._scale  # type: ignore[index]
-                tapped.scaled()
+            if isinstance(scaler._scale, Tensor):
+                for scaled in result if isinstance(result, list | tuple) else (result,):
+                    if isinstance(scaled, Tensor) and scaled.grad_fn is not None:
+                        scaled.grad_fn.metadata[_SCALE] = scaler._scale  # type: ignore[index]
+                        tapped.scaled()
             return result
 
         return watched
+
+    def make(old: Callable[..., None]) -> Callable[..., None]:
+        def watched(scaler: Any, *args: Any, **kwargs: Any) -> None:
+            old(scaler, *args, **kwargs)
+            watch_scaler(type(scaler))
+
+        return watched
+
+    def watch_scaler(cls: type) -> None:
+        """FSDP's scaler, among others, has a `scale` of its own."""
+        home = next(base for base in cls.__mro__ if "scale" in vars(base))
+        if home not in scalers:
+            scalers.add(home)
+            taps.replace(home, "scale", scale)
 
     def step(old: Callable[..., Any]) -> Callable[..., Any]:
         def watched(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
@@ -62,8 +78,11 @@ def tap_precision(taps: Taps, tapped: Tapped) -> None:
     def clip_norm(old: Callable[..., Any]) -> Callable[..., Any]:
         def watched(parameters: Any, max_norm: Any, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
             held = _listed(parameters)
+            # Of sharded gradients torch has the norm of all shards, and the columns beside it that of this rank's.
+            norm = _norm(held) if hasattr(total_norm, "to_local") else total_norm.detach()
             result = old(held, max_norm, total_norm, *args, **kwargs)
-            tapped.clipped(held, total_norm)
+            if norm is not None:
+                tapped.clipped(held, norm)
             return result
 
         return watched
@@ -71,8 +90,7 @@ def tap_precision(taps: Taps, tapped: Tapped) -> None:
     def clip_value(old: Callable[..., Any]) -> Callable[..., Any]:
         def watched(parameters: Any, *args: Any, **kwargs: Any) -> Any:
             held = _listed(parameters)
-            gradients = [p.grad.detach() for p in held if p.grad is not None]
-            norm = torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]).norm() if gradients else None
+            norm = _norm(held)
             result = old(held, *args, **kwargs)
             if norm is not None:
                 tapped.clipped(held, norm)
@@ -80,7 +98,10 @@ def tap_precision(taps: Taps, tapped: Tapped) -> None:
 
         return watched
 
-    taps.replace(torch.amp.GradScaler, "scale", scale)
+    scalers: set[type] = set()
+    for cls in _family(torch.amp.GradScaler):
+        watch_scaler(cls)
+    taps.replace(torch.amp.GradScaler, "__init__", make)
     taps.replace(torch.amp.GradScaler, "step", step)
     # What `clip_grad_norm_` calls, so that it is seen also where a script has bound that name before.
     taps.replace(clip_grad, "_clip_grads_with_norm_", clip_norm)
@@ -100,6 +121,23 @@ def scale_of_loss(root: Tensor) -> Tensor | None:
             return scale
         node = node.next_functions[0][0] if node.next_functions else None
     return None
+
+
+def _family(cls: type) -> list[type]:
+    """A class and all that derive from it."""
+    children: list[type] = cls.__subclasses__()
+    return [cls, *(below for child in children for below in _family(child))]
+
+
+def _norm(parameters: list[Any]) -> Tensor | None:
+    """L2 norm of all gradients together, 0-dim float32; None without any.
+
+    Of what is spread over ranks, this rank's part: to ask for the whole is a collective.
+    """
+    gradients = [p.grad.detach() for p in parameters if p.grad is not None]
+    local = [g.to_local() if hasattr(g, "to_local") else g for g in gradients]
+    norms = [torch.linalg.vector_norm(g.float()) for g in local]
+    return torch.stack([norm.to(norms[0].device) for norm in norms]).norm() if norms else None
 
 
 def _listed(parameters: Tensor | Iterable[nn.Parameter]) -> list[Any]:

@@ -32,6 +32,7 @@ class Units:
         self._forced_roots: dict[Owner, list[nn.Module]] = {}
         self._wrappers: dict[Owner, list[nn.Module]] = {}
         self._opened: set[int] = set()
+        self._some_parameter: dict[int, weakref.ref[nn.Parameter]] = {}  # of a unit: one that took gradients
         self._wants_split = False
         self.is_split = False  # one optimizer holds all nets, and each has been given an owner of its own
         self.stale = False  # an optimizer is gone, and with it perhaps its nets
@@ -61,6 +62,7 @@ class Units:
 
     def scan(self, modules: Iterable[nn.Module] | None = None) -> None:
         """Rebuild the table from all live modules, or from the given roots and what they contain."""
+        self._some_parameter.clear()
         self.stale = False
         held: dict[int, set[int]] = {}
         for optimizer in self.optimizers():
@@ -158,6 +160,17 @@ class Units:
         """The owner of a unit; None for modules that are none."""
         return self._owner_of_module.get(id(module))
 
+    def is_frozen(self, module: nn.Module) -> bool:
+        """Whether no parameter of a unit takes gradients now. Looks at one first: the walk costs as much as a layer."""
+        known = self._some_parameter.get(id(module))
+        parameter = None if known is None else known()
+        if parameter is not None and parameter.requires_grad:
+            return False
+        found = next((p for p in module.parameters() if p.requires_grad), None)
+        if found is not None:
+            self._some_parameter[id(module)] = weakref.ref(found)
+        return found is None
+
     def owners(self) -> list[Owner]:
         """All owners that have units, in the order in which their first optimizer was made."""
         return sorted(self._maximal, key=lambda owner: (max(owner, default=-1), sorted(owner)))
@@ -197,16 +210,19 @@ class Units:
 def live_modules() -> Iterator[nn.Module]:
     """All modules alive in this process.
 
-    By the type's own method resolution order, not by isinstance: lazy proxies answer isinstance by loading
-    what they stand for, and looking must not change anything.
+    By the type itself, not by isinstance: lazy proxies answer isinstance by loading what they stand for, and looking
+    must not change anything.
     """
-    is_module: dict[type, bool] = {}
-    for thing in gc.get_objects():
-        kind = type(thing)
-        known = is_module.get(kind)
-        if known is None:
-            known = is_module[kind] = nn.Module in kind.__mro__
-        if known and "_parameters" in thing.__dict__:
+    kinds: set[type] = {nn.Module}
+    fresh: list[type] = [nn.Module]
+    while fresh:
+        below: list[type] = []
+        for above in fresh:
+            below += type.__subclasses__(above)
+        fresh = [sub for sub in below if sub not in kinds]
+        kinds.update(fresh)
+    for thing in [thing for thing in gc.get_objects() if type(thing) in kinds]:
+        if "_parameters" in thing.__dict__:
             yield thing
 
 

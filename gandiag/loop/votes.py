@@ -22,6 +22,8 @@ from gandiag.loop.calls import Call, Kind
 #: make up for less agreement: some scripts swap the labels now and then on purpose.
 ROUNDS, AGREEMENT = 6, 0.8
 MORE_ROUNDS, LESS_AGREEMENT = 12, 0.5
+#: Rounds of the taint pass that must have told the same of a place.
+TAUGHT = 3
 #: Rows of a batch that must have a decided side, and rows of each side in a batch with both.
 MOST_ROWS, SOME_ROWS = 0.95, 0.1
 #: Runs of equal rows in a batch with both sides: real and fake are joined in blocks, not shuffled.
@@ -42,6 +44,13 @@ class _Ballot:
     waiting: dict[Kind, int] = field(default_factory=dict)  # calls counted so far, by what they were taken for
 
 
+@dataclass(slots=True)
+class _Lesson:
+    kind: Kind
+    rows: Tensor | None
+    rounds: int = 0
+
+
 class Votes:
     """Gathers votes by place and says what the calls there see, once it is sure.
 
@@ -52,11 +61,36 @@ class Votes:
         self._ballots: dict[Place, _Ballot] = {}
         self._sign: dict[int, Tensor] = {}  # of each D: the gradient at the fakes of G's last step
         self._copies: list[tuple[_Ballot, Tensor, torch.cuda.Event]] = []
+        self._lessons: dict[tuple[object, ...], _Lesson] = {}
 
     def calibrate(self, call: Call) -> None:
         """Note the gradient at a sure fake of G's step."""
         if call.cotangent is not None:
             self._sign[id(call.unit)] = call.cotangent
+
+    @property
+    def has_been_taught(self) -> bool:
+        """Whether the taint pass has told anything that nothing else tells."""
+        return bool(self._lessons)
+
+    def teach(self, call: Call, place: tuple[object, ...]) -> None:
+        """Note what the taint pass says of a call, or that it says nothing: then its place is not to be trusted."""
+        rows = call.fake_rows
+        lesson = self._lessons.setdefault(place, _Lesson(call.kind, rows))
+        # On a GPU rows are not compared, which would wait: there the number of rows and their kind must do.
+        same = rows is None or lesson.rows is None or rows.device.type != "cpu" or torch.equal(rows, lesson.rows)
+        if lesson.kind is not call.kind or not same or (rows is None) != (lesson.rows is None):
+            lesson.kind = Kind.UNKNOWN
+        lesson.rounds += 1
+
+    def taught(self, call: Call, place: tuple[object, ...]) -> Kind:
+        """What the taint pass has taught of the calls at a place; UNKNOWN where it has not, or not surely."""
+        lesson = self._lessons.get(place)
+        if lesson is None or lesson.rounds < TAUGHT:
+            return Kind.UNKNOWN
+        if lesson.kind is Kind.CAT:
+            call.guessed_rows = lesson.rows
+        return lesson.kind
 
     def ask(self, call: Call, place: Place, taken_for: Kind) -> Kind | None:
         """Cast the vote of a call and say what the calls at its place are; None while that is not sure.

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -57,4 +59,25 @@ def describe(nets: list[nn.Module], confidence: float) -> dict[str, Any]:
         "parameters": sum(p.numel() for net in nets for p in net.parameters()),
         "confidence": confidence,
         "layers": layers,
+        **({"shards": count} if (count := shards(nets)) > 1 else {}),
     }
+
+
+def shards(nets: Iterable[nn.Module]) -> int:
+    """Over how many ranks one copy of the nets' parameters is spread (FSDP, tensor parallelism); 1 where it is not.
+
+    As DTensors say it. FSDP's first version keeps its shards in plain tensors.
+    """
+    counts = [1]
+    for net in nets:
+        for p in net.parameters():
+            sizes = zip(
+                getattr(p, "placements", ()), getattr(getattr(p, "device_mesh", None), "shape", ()), strict=True
+            )
+            counts.append(prod(size for place, size in sizes if place.is_shard()))
+        for module in net.modules():
+            if type(module).__name__ == "FullyShardedDataParallel":
+                whole = getattr(module, "sharding_strategy", None)
+                group: Any = getattr(module, "process_group", None)
+                counts.append(1 if getattr(whole, "name", "") == "NO_SHARD" else group.size())
+    return max(counts)

@@ -29,6 +29,8 @@ GROWTH = 0.12
 FIRST = 25
 #: Rows of one side: more where they are small, as in 2-D, where a mode holds a few per cent of them.
 ROWS_SMALL, ROWS_LARGE, SMALL = 2_500, 1_000, 64
+#: Steps that are looked at at once: two of them show whether the script fills the same buffer anew for each batch.
+EAGER = 4
 #: Bytes of samples that are kept alive at most, each side.
 MOST_BYTES = 128 * 2**20
 
@@ -67,28 +69,34 @@ class Snapshots:
         self._sides: dict[str, deque[_Part]] = {"real": deque(), "fake": deque()}
         self._counts = {"real": 0, "fake": 0}
         self._want = {"real": 0, "fake": 0}
+        self._waiting: deque[Step] = deque(maxlen=1)  # steps of D that have not been looked at
         self._next = FIRST
-        self._taken = 0
+        self._taken = self._seen = 0
         self._copy = False
         self._off = False
 
     def keep(self, step: Step) -> None:
-        """Take the real and fake batches of D's step."""
-        if self._off:
-            return
-        for call in step.calls:
-            if call.kind is Kind.REAL or call.kind is Kind.FAKE:
-                self._add(call.kind, call, None)
-            elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
-                self._add("real", call, ~rows)
-                self._add("fake", call, rows)
+        """Remember D's step: looking at its batches waits until a snapshot is due, as most never see one."""
+        if not self._off:
+            self._waiting.append(step)
+            self._seen += 1
+            if self._copy or self._seen <= EAGER:
+                self._look()
 
     def due(self, iteration: int) -> bool:
         """Whether a snapshot is to be made after this iteration."""
-        return iteration >= self._next and self._full()
+        if iteration < self._next:
+            return False
+        self._look()
+        return self._full()
+
+    def due_soon(self, iteration: int) -> bool:
+        """Whether the samples of the next snapshot are those of the iterations from here on."""
+        return not self._off and iteration + (self._waiting.maxlen or 1) >= self._next
 
     def worth_a_last_one(self) -> bool:
         """Whether there are new rows enough at the end of the run; those of a short run are better than none."""
+        self._look()
         return self._full() if self._taken else all(self._sides.values())
 
     def take(self, iteration: int) -> tuple[Transfer, dict[str, str]] | None:
@@ -97,6 +105,7 @@ class Snapshots:
         Returns:
             The arrays, which arrive with the transfer, and words about them; None if there is nothing to keep.
         """
+        self._look()
         sides = {name: [part for part in parts if part.intact()] for name, parts in self._sides.items()}
         self._copy = self._copy or any(len(sides[name]) < len(parts) for name, parts in self._sides.items())
         self.forget()
@@ -114,9 +123,27 @@ class Snapshots:
 
     def forget(self) -> None:
         """Let go of all samples."""
+        self._waiting.clear()
         for name, parts in self._sides.items():
             parts.clear()
             self._counts[name] = 0
+
+    def _look(self) -> None:
+        """Take the real and fake batches of the steps that wait, and let as many wait as fill a snapshot."""
+        steps = list(self._waiting)
+        self._waiting.clear()
+        for step in steps:
+            for call in step.calls:
+                if call.kind is Kind.REAL or call.kind is Kind.FAKE:
+                    self._add(call.kind, call, None)
+                elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
+                    self._add("real", call, ~rows)
+                    self._add("fake", call, rows)
+        last = [parts[-1].samples.shape[0] for parts in self._sides.values() if parts]
+        if len(last) == len(self._sides):
+            most = max(self._want.values()) // max(1, min(last)) + 1
+            if most != self._waiting.maxlen:
+                self._waiting = deque(maxlen=most)
 
     def _make(self, sides: dict[str, list[_Part]]) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors: dict[str, Tensor] = {}
@@ -156,7 +183,10 @@ class Snapshots:
 
     def _add(self, side: str, call: Call, rows: Tensor | None) -> None:
         x = call.inputs[0] if len(call.inputs) == 1 else call.main_input
-        if x is None or x.ndim < 2 or not len(x) or not call.intact():
+        if x is None or x.ndim < 2 or not x.shape[0]:
+            return
+        if not call.intact():
+            self._copy = True  # the script fills the same buffer anew for each batch
             return
         x, output, cotangents = x.detach(), call.output, call.cotangent
         if rows is not None:
@@ -175,9 +205,9 @@ class Snapshots:
             x = x.clone()
         parts.append(_Part(x, x._version, output, call.probability, cotangents))
         wanted = self._want[side] = self._want[side] or self._wanted(x)
-        count = self._counts[side] + len(x)
-        while count - len(parts[0].samples) >= wanted:
-            count -= len(parts.popleft().samples)
+        count = self._counts[side] + x.shape[0]
+        while count - parts[0].samples.shape[0] >= wanted:
+            count -= parts.popleft().samples.shape[0]
         self._counts[side] = count
 
     def _wanted(self, x: Tensor) -> int:

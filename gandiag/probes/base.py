@@ -44,8 +44,8 @@ class Row:
 
 
 def now_and_then(iteration: int) -> bool:
-    """Whether what costs more is measured in this iteration: each 10th of the first 200, then each 25th."""
-    return iteration % 25 == 1 or (iteration <= 200 and iteration % 10 == 1)
+    """Whether what costs more is measured: each 10th iteration up to 200, each 20th up to 1,000, then each 100th."""
+    return iteration % (10 if iteration <= 200 else 20 if iteration <= 1000 else 100) == 1
 
 
 class Probe:

@@ -63,6 +63,8 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
     kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float32}
     if array.dtype.kind not in kinds or (name == "iteration" and array.dtype.kind not in "iu"):
         raise ShapeError(f"column {name!r} holds {array.dtype}; give int64, float32 or bool ('iteration': int64)")
+    if array.dtype == kinds[array.dtype.kind] and array.flags.c_contiguous:
+        return array
     with np.errstate(over="ignore"):  # a loss of 1e300 is as lost as an infinite one
         return np.ascontiguousarray(array, dtype=kinds[array.dtype.kind])
 

@@ -18,6 +18,7 @@ from gandiag.errors import RunDirError
 from gandiag.rundir._batches import Columns
 from gandiag.rundir._files import Attempt, attempts, read_file, write_atomically
 from gandiag.rundir._text import parse_object
+from gandiag.rundir.merge import Merge, needed
 from gandiag.rundir.schema import INFO_FILE, RunInfo, read_info
 from gandiag.rundir.segments import read_segment, segment_files
 from gandiag.rundir.snapshots import Snapshot, load, snapshot_files
@@ -58,13 +59,20 @@ class RunReader:
         """What was left out so far: torn tails, damaged batches, unreadable lines; a sentence for each file."""
         return [f"{path.relative_to(self.path)}: {note}" for path, note in sorted(self._notes.items())]
 
-    def scalars(self, *, names: Iterable[str] | None = None) -> Columns:
-        """The scalars of all attempts of rank 0, as one table.
+    @property
+    def ranks(self) -> list[int]:
+        """The ranks that left a folder here, ascending."""
+        return sorted({attempt.rank for attempt in self._attempts()})
 
-        Where two attempts recorded the same iteration, the row of the later one is taken.
+    def scalars(self, *, names: Iterable[str] | None = None, rank: int | None = None) -> Columns:
+        """The scalars of all attempts, as one table.
+
+        Where two attempts recorded the same iteration, the row of the later one is taken. What several ranks
+        recorded is merged to what one process would have seen of the joint batch; how is said in `rundir.merge`.
 
         Args:
             names: only these columns, those that exist; by default all.
+            rank: what this rank alone recorded; by default all ranks are merged.
 
         Returns:
             "iteration", int64 and strictly ascending, and the other columns as float32 of the same length, NaN where
@@ -74,9 +82,22 @@ class RunReader:
             RunDirError: if the table would take more than 4 GiB.
         """
         wanted = None if names is None else frozenset(names)
+        ranks = self.ranks if rank is None else [rank]
+        if rank is None:
+            self._note_missing(len(ranks))
+        if len(ranks) == 1:
+            return self._of_rank(ranks[0], wanted)
+        merge = Merge(self._shards())
+        for each in ranks:
+            merge.add(self._of_rank(each, None if wanted is None else needed(wanted)))
+        table = merge.result()
+        return table if wanted is None else {name: table[name] for name in table if name in wanted | {"iteration"}}
+
+    def _of_rank(self, rank: int, wanted: frozenset[str] | None) -> Columns:
+        """The scalars of all attempts of one rank."""
         parts: list[tuple[int, Columns]] = []
         cells = 0
-        for attempt in self._attempts(rank=0):
+        for attempt in self._attempts(rank=rank):
             for path in segment_files(attempt.folder):
                 segment = read_segment(path, names=wanted)
                 self._note(path, segment.fault)
@@ -141,6 +162,20 @@ class RunReader:
                 f"cannot write {path} ({error.strerror or error}): make the run directory writable, or copy it"
             ) from None
         return path
+
+    def _note_missing(self, found: int) -> None:
+        """On several machines without a common disk, each has the folders of its own ranks only."""
+        missing = f"{found} of {self.info.ranks} left a folder here; all is judged by those"
+        self._note(self.path / "ranks", missing if 0 < found < self.info.ranks else None)
+
+    def _shards(self) -> dict[str, int]:
+        """For each role of a sharded net, "d" or "g", over how many ranks one copy of it is spread."""
+        found = {}
+        for role, key in (("discriminator", "d"), ("generator", "g")):
+            shards = self.info.roles.get(role, {}).get("shards")
+            if isinstance(shards, int) and not isinstance(shards, bool) and 1 < shards <= self.info.ranks:
+                found[key] = shards
+        return found
 
     def _attempts(self, rank: int | None = None) -> list[Attempt]:
         return [attempt for attempt in attempts(self.path) if rank in (None, attempt.rank)]

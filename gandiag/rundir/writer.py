@@ -50,6 +50,8 @@ class RunWriter:
         path: the run directory; made with its parents where it is missing.
         info: fields of `RunInfo` known at the start. A continued run keeps its `id`, `created` and `parent`.
         rank: of this process.
+        attempt: the least number of this attempt, where a launcher counts them: a rank that died before it could
+            record would else number the next one lower than its peers do.
         snapshot_cap: bytes that the snapshots of the run may take; beyond it they are thinned.
         rotate_at: bytes after which a scalar segment is ended and the next begun.
 
@@ -70,6 +72,7 @@ class RunWriter:
         *,
         info: Mapping[str, Any],
         rank: int = 0,
+        attempt: int = 0,
         snapshot_cap: int = SNAPSHOT_CAP,
         rotate_at: int = ROTATE_AT,
     ) -> None:
@@ -81,7 +84,7 @@ class RunWriter:
             self.path.mkdir(parents=True, exist_ok=True)
             # Before anything is written: a directory that holds somebody else's run.json is refused untouched.
             earlier = read_info(self.path) if (self.path / INFO_FILE).exists() else None
-            self.attempt, self.folder = self._claim()
+            self.attempt, self.folder = self._claim(attempt)
         except (OSError, ValueError) as error:
             raise RunDirError(f"cannot make the run directory {self.path} ({_why(error)}): give another one") from None
         before = [other for other in attempts(self.path) if other.number < self.attempt]
@@ -195,10 +198,10 @@ class RunWriter:
             raise RunDirError(f"the recording in {self.folder} is closed: open a new RunWriter to continue the run")
         return os.getpid() == self._process
 
-    def _claim(self) -> tuple[int, Path]:
+    def _claim(self, least: int) -> tuple[int, Path]:
         """Make this process's own folder. `mkdir` is the lock: of two processes that race, one gets the name."""
         taken = [other.number for other in attempts(self.path) if other.rank == self._rank]
-        for number in count(max(taken, default=-1) + 1):
+        for number in count(max(least, max(taken, default=-1) + 1)):
             folder = self.path / f"rank{self._rank}.a{number}"
             try:
                 folder.mkdir()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from helpers.evidence import evidence, only
 
 from gandiag.analyzers import ANALYZERS
@@ -29,6 +30,29 @@ def test_a_loss_that_turns_nan_is_seen_without_any_flag() -> None:
 def test_skipped_steps_of_mixed_precision_are_an_info() -> None:
     """Three iterations of a thousand, recovered from."""
     assert only(GD303(evidence(scalars=flagged([1, 400, 800])))).severity == "info"
+
+
+def test_a_scale_that_finds_its_level_is_an_info_however_short_the_run() -> None:
+    """The first 100 of 1,000 steps were left out by a GradScaler, as many as would be a warning without it."""
+    columns = {**flagged(slice(0, 100)), "skipped/d": np.r_[np.ones(100), np.zeros(900)], "skipped/g": np.zeros(1000)}
+    finding = only(GD303(evidence(scalars=columns)))
+    assert (finding.severity, finding.evidence["iterations_skipped"]) == ("info", 100)
+    del columns["skipped/d"]
+    assert only(GD303(evidence(scalars=columns))).severity == "warning"
+
+
+@pytest.mark.parametrize(("last", "severity"), [(3, "info"), (16, "info"), (17, "critical")])
+def test_steps_that_are_left_out_to_the_end(last: int, severity: str) -> None:
+    """A few may be the scale coming down once more; where they do not end, the training does nothing any more."""
+    columns = {**flagged(slice(1000 - last, None)), "skipped/g": np.r_[np.zeros(1000 - last), np.ones(last)]}
+    assert only(GD303(evidence(scalars=columns))).severity == severity
+
+
+def test_a_loss_that_is_not_finite_is_no_matter_of_the_scale() -> None:
+    """Steps left out because D's loss itself was NaN, three to the end: dead."""
+    columns = {**flagged(slice(997, None)), "skipped/d": np.r_[np.zeros(997), np.ones(3)]}
+    columns["loss/d"] = np.r_[columns["loss/d"][:997], np.full(3, np.nan)]
+    assert only(GD303(evidence(scalars=columns))).severity == "critical"
 
 
 def test_often_is_a_warning() -> None:

@@ -1,7 +1,8 @@
-"""Two plain training loops, one iteration a call, for timing what watching costs."""
+"""Plain training loops, one iteration a call, for timing what watching costs."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -32,6 +33,21 @@ def digits() -> Loop:
         *(nn.Flatten(), nn.Linear(64 * 4, 1)),
     )
     return generator, discriminator, step_of(generator, discriminator, torch.rand(64, 1, 8, 8), latent=32)
+
+
+def dcgan64() -> Loop:
+    """The DCGAN of Radford et al. (2015, arXiv 1511.06434) for 64x64 pictures in colour, batch 64."""
+    channels = [512, 256, 128, 64]
+    layers: list[nn.Module] = [nn.Unflatten(1, (100, 1, 1)), nn.ConvTranspose2d(100, 512, 4, 1, 0, bias=False)]
+    for before, after in itertools.pairwise(channels):
+        layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+    layers += [nn.BatchNorm2d(64), nn.ReLU(), nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False), nn.Tanh()]
+    generator = nn.Sequential(*layers)
+    layers = [nn.Conv2d(3, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+    for after, before in zip(channels[-2::-1], channels[:0:-1], strict=True):
+        layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+    discriminator = nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 0, bias=False), nn.Flatten())
+    return generator, discriminator, step_of(generator, discriminator, torch.rand(64, 3, 64, 64) * 2 - 1, latent=100)
 
 
 def step_of(generator: nn.Module, discriminator: nn.Module, real: Tensor, *, latent: int) -> Callable[[], None]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
-import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from loops._training import STEPS, fingerprint, name, train
 from loops.idioms import Idiom, Truth
 from torch import nn
 
 from gandiag.rundir import RunReader
 from gandiag.watch import Run
-
-#: Rounds of each idiom: enough for the observer to settle by votes what one round leaves open.
-STEPS = 16
 
 Nets = list[tuple[str, int]]
 
@@ -58,50 +53,11 @@ class Watched:
         return sum(min(self.counted.get(key, 0), count) for key, count in self.truth.items())
 
 
-def name(idiom: Idiom) -> str:
-    """`module.function`, for the ids of tests and for tables."""
-    return f"{idiom.__module__.rpartition('.')[2]}.{idiom.__name__}"
-
-
-def train(idiom: Idiom, truth: Truth | None = None) -> dict[str, Any]:
-    """Train with fixed seeds of all three random streams."""
-    torch.manual_seed(3)
-    np.random.seed(3)
-    random.seed(3)
-    return idiom(STEPS, Truth(STEPS) if truth is None else truth)
-
-
-def fingerprint(things: dict[str, Any]) -> str:
-    """SHA-256 over all weights, buffers and optimizer states, and the random streams of torch, numpy and Python."""
-    digest = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            digest.update(value.detach().contiguous().numpy().tobytes())
-        elif isinstance(value, np.ndarray):
-            digest.update(value.tobytes())
-        elif isinstance(value, dict):
-            for key in value:
-                digest.update(str(key).encode())
-                add(value[key])
-        elif isinstance(value, list | tuple):
-            for item in value:
-                add(item)
-        else:
-            digest.update(repr(value).encode())
-
-    for key in sorted(things):
-        thing = things[key]
-        add(thing.state_dict() if isinstance(thing, nn.Module | torch.optim.Optimizer) else thing)
-    add([torch.get_rng_state(), np.random.get_state(), random.getstate()])
-    return digest.hexdigest()
-
-
 @functools.cache
 def watched(idiom: Idiom) -> Watched:
     """Train with all probes recording, snapshots included, and without any hint; once for all tests of an idiom."""
     truth = Truth(STEPS)
-    with _few_objects(), tempfile.TemporaryDirectory() as folder:
+    with few_objects(), tempfile.TemporaryDirectory() as folder:
         run = Run(run_dir=Path(folder) / "run", strict=True, options={"snapshot_rows": 32}, say=lambda text: None)
         try:
             things = train(idiom, truth)
@@ -134,7 +90,7 @@ def table(idioms: Iterable[Idiom]) -> str:
 
 
 @contextmanager
-def _few_objects() -> Iterator[None]:
+def few_objects() -> Iterator[None]:
     """Hide what is alive already, pytest and all, from the search for modules, which would take most of the time."""
     gc.freeze()
     try:

@@ -23,6 +23,9 @@ def command(
         list[str] | None,
         typer.Option("--enable", metavar="TECH[:k=v,...]", help="A technique to turn on, such as r1:gamma=0.1."),
     ] = None,
+    taint: Annotated[
+        bool, typer.Option("--taint", help="Follow every tensor operation of the first iterations: more labels.")
+    ] = False,
     seed_offset: Annotated[int, typer.Option("--seed-offset", hidden=True)] = 0,
     max_iterations: Annotated[int | None, typer.Option("--max-iterations", hidden=True, min=1)] = None,
     parent: Annotated[str | None, typer.Option("--parent", hidden=True)] = None,
@@ -39,6 +42,7 @@ def command(
         "generator": generator,
         "discriminator": discriminator,
         "techniques": enable or [],
+        "taint": taint or None,
         "seed_offset": seed_offset,
         "max_iterations": max_iterations,
         "parent": parent,
