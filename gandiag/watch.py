@@ -64,6 +64,8 @@ class Run:
         self._refused = refused
         self._pid = os.getpid()
         self._over = False
+        self._described: dict[str, Any] = {}
+        self._described_version: tuple[int, bool, float] | None = None
         self._error_before = getattr(sys, "last_value", None)
         # Absolute, as the script may change its working directory.
         self.path = Path(run_dir if run_dir is not None else default_path(sys.argv[0] or "notebook")).absolute()
@@ -173,15 +175,11 @@ class Run:
 
     def _facts(self) -> dict[str, Any]:
         observer = self.observer
-        nets = observer.nets("d") or observer.nets("g")
-        device = next((str(p.device) for net in nets for p in net.parameters()), None)
-        roles = {}
-        if observer.roles.known:
-            for role, key in (("generator", "g"), ("discriminator", "d")):
-                roles[role] = describe(observer.nets(key), observer.roles.confidence())
+        version = (observer.units.version, observer.roles.known, observer.roles.confidence())
+        if version != self._described_version:  # a flush comes each tenth of a second in a fast loop
+            self._described, self._described_version = self._describe(), version
         return {
-            "device": device,
-            "roles": roles,
+            **self._described,
             "d_calls": observer.tally.to_json(),
             "iterations": observer.iteration,
             "techniques": [
@@ -190,6 +188,16 @@ class Run:
             ],
             "blind_spots": [*self._notes, *self.recorder.blind_spots, *blind_spots(observer, over=self._over)],
         }
+
+    def _describe(self) -> dict[str, Any]:
+        observer = self.observer
+        nets = observer.nets("d") or observer.nets("g")
+        device = next((str(p.device) for net in nets for p in net.parameters()), None)
+        roles = {}
+        if observer.roles.known:
+            for role, key in (("generator", "g"), ("discriminator", "d")):
+                roles[role] = describe(observer.nets(key), observer.roles.confidence())
+        return {"device": device, "roles": roles}
 
     def _failed(self, text: str) -> None:
         self._notes.append(text)

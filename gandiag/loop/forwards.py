@@ -136,8 +136,8 @@ class Forwards:
     def look_again(self) -> None:
         """A round that was followed goes on in another way: catch up with what is not settled yet, and watch."""
         calls, losses = self.pattern.leave()
-        for number, loss in enumerate(losses, start=self.passes.number - len(losses) + 1):
-            self.ledger.loss(number, loss, by_hand=False)
+        for number, (root, weight) in enumerate(losses, start=self.passes.number - len(losses) + 1):
+            self.ledger.loss(number, root * weight, by_hand=False)
         with torch.enable_grad():
             for (expected, module, x, output), passed in calls:
                 owner = self.units.owner(module)

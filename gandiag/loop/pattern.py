@@ -33,6 +33,9 @@ MOST = 128
 #: A call of the round being followed, enough to go through it once more: what was expected, the module, its input and
 #: its output.
 Followed = tuple["ExpectedCall", nn.Module, Tensor, Any]
+#: A loss, as the two 0-dim tensors whose product it is: the root of a backward pass and its weight, which is nearly
+#: always one. A thousand products at once cost as much as five one by one.
+Loss = tuple[Tensor, Tensor]
 
 
 @dataclass(slots=True, frozen=True)
@@ -62,13 +65,13 @@ class Pattern:
 
     Attributes:
         following: whether a round is being followed.
-        losses: of the last step of each role in the round that is followed: one of each backward pass, 0-dim.
+        losses: of the last step of each role in the round that is followed: one of each backward pass.
         steps: how many steps each role does in a round.
     """
 
     def __init__(self) -> None:
         self.following = False
-        self.losses: dict[str, list[Tensor]] = {}
+        self.losses: dict[str, list[Loss]] = {}
         self.steps = {"d": 0, "g": 0}
         self._events: list[Any] = []
         self._whole = False  # the events are those of a round from its start
@@ -81,7 +84,7 @@ class Pattern:
         self._of_g: list[Followed] = []
         self._of_d: list[Followed] = []  # since the last step
         self._passes = 0
-        self._roots: list[Tensor] = []
+        self._roots: list[Loss] = []
 
     # -- learning -----------------------------------------------------------------------------------------
 
@@ -166,7 +169,7 @@ class Pattern:
         """Whether a backward pass comes next."""
         if self._next != "backward" or not is_plain(roots, weights, inputs, accumulate, create_graph):
             return False
-        self._roots.append(roots[0].detach() * weights[0])
+        self._roots.append((roots[0].detach(), weights[0]))
         self._passes += 1
         self._at = at = self._at + 1
         self._next = self._expected[at]
@@ -187,7 +190,7 @@ class Pattern:
         """Whether the round that is followed is complete."""
         return self._next is None
 
-    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Tensor]]:
+    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Loss]]:
         """Stop in the middle of a round.
 
         Returns:

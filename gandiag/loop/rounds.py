@@ -14,9 +14,9 @@ from gandiag.loop.listener import Listener
 from gandiag.loop.pattern import ExpectedStep
 from gandiag.loop.taint import ROUNDS
 
-#: Rows of inputs are compared with G's outputs by value in the first iterations and then in each 50th, as long
+#: Rows of inputs are compared with G's outputs by value in the first iterations and then in each 100th, as long
 #: as no comparison has ever found anything: in most loops storage and ancestry tell all there is.
-LOOK_AT_ROWS, LOOK_AGAIN = 10, 50
+LOOK_AT_ROWS, LOOK_AGAIN = 10, 100
 #: Steps of another optimizer of G's, in a row, after which it and not the first one sets the pace.
 MISSED = 8
 

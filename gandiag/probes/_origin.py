@@ -68,6 +68,8 @@ def shards(nets: Iterable[nn.Module]) -> int:
 
     As DTensors say it. FSDP's first version keeps its shards in plain tensors.
     """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1
     counts = [1]
     for net in nets:
         for p in net.parameters():

@@ -7,6 +7,7 @@ draws no random number, and joined when a snapshot is due.
 from __future__ import annotations
 
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ from gandiag.probes._transfer import Transfer
 from gandiag.probes.logits import as_logits
 
 Embed = Callable[[Tensor], tuple[Tensor, str]]
-#: A snapshot for each growth of the iteration count by this share: 60 of them between 50 and 50,000.
+#: A snapshot for each growth of the iteration count by this share, and at least so many iterations apart: 55 of them
+#: up to 50,000.
 GROWTH = 0.12
 FIRST = 25
 #: Rows of one side: more where they are small, as in 2-D, where a mode holds a few per cent of them.
@@ -58,11 +60,13 @@ class Snapshots:
         rows: rows of each side; None chooses by the samples' size.
 
     Attributes:
+        pause: iterations from one snapshot to the next, at least, for each iteration whose samples one takes.
         failed: called with a text and an error when labels or snapshots are switched off.
     """
 
     def __init__(self, embed: Embed, labels: Callable[[Tensor], Any] | None, rows: int | None) -> None:
         self.failed: Callable[[str, Exception | None], None] = _raise
+        self.pause = 0
         self._embed = embed
         self._labels = labels
         self._rows = rows
@@ -90,9 +94,10 @@ class Snapshots:
         self._look()
         return self._full()
 
-    def due_soon(self, iteration: int) -> bool:
-        """Whether the samples of the next snapshot are those of the iterations from here on."""
-        return not self._off and iteration + (self._waiting.maxlen or 1) >= self._next
+    @property
+    def next_from(self) -> int:
+        """The iteration from which on samples are those of the next snapshot."""
+        return sys.maxsize if self._off else self._next - (self._waiting.maxlen or 1)
 
     def worth_a_last_one(self) -> bool:
         """Whether there are new rows enough at the end of the run; those of a short run are better than none."""
@@ -109,7 +114,8 @@ class Snapshots:
         sides = {name: [part for part in parts if part.intact()] for name, parts in self._sides.items()}
         self._copy = self._copy or any(len(sides[name]) < len(parts) for name, parts in self._sides.items())
         self.forget()
-        self._next = max(iteration + 1, int(iteration * (1 + GROWTH)))
+        pause = self.pause * (self._waiting.maxlen or 1)
+        self._next = max(iteration + FIRST, int(iteration * (1 + GROWTH)), iteration + pause)
         if not all(sides.values()):
             return None
         try:

@@ -24,5 +24,5 @@ class Skipped(Probe):
         # It is summed over the devices of the parameters.
         skipped: Tensor | float = (found > 0).float() if isinstance(found, Tensor) else float(step.skipped)
         for role in ("d", "g") if step.role == "both" else (step.role,):
-            name = f"skipped/{role}"
-            row.scalars[name] = row.scalars.get(name, 0.0) + skipped
+            before = row.scalars.get(f"skipped/{role}", 0.0)
+            row.scalars[f"skipped/{role}"] = skipped if isinstance(before, tuple) else before + skipped

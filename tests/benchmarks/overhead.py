@@ -28,7 +28,7 @@ from torch import nn
 import gandiag
 
 #: Of each loop: how it is built, and its iterations. A run takes ten seconds or more.
-RUNS = {"mlp": (loops_for_timing.ring, 5000), "dcgan": (loops_for_timing.dcgan64, 40)}
+RUNS = {"mlp": (loops_for_timing.ring, 10000), "dcgan": (loops_for_timing.dcgan64, 40)}
 Beside = Callable[[nn.Module, nn.Module, Path], "tuple[AbstractContextManager[Any], Callable[[], None]]"]
 
 

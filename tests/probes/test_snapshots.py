@@ -22,7 +22,7 @@ def rows(array: np.ndarray) -> set[bytes]:
 
 def test_no_two_snapshots_share_a_row(record: Any) -> None:
     """Each snapshot's samples are all from after the one before, also the last one's."""
-    _, run = record(Loop(), 60, snapshot_rows=40)
+    _, run = record(Loop(), 85, snapshot_rows=40)
     snapshots = list(run.snapshots())
     assert len(snapshots) >= 4
     for side in ("real", "fake"):
@@ -31,14 +31,15 @@ def test_no_two_snapshots_share_a_row(record: Any) -> None:
 
 
 def test_they_are_log_spaced(record: Any) -> None:
-    """The first at iteration 25, each next one at 12 % more, the last one at the end if its rows are new."""
-    _, run = record(Loop(), 110, snapshot_rows=N)
+    """The first at iteration 25, each next one at 12 % and 25 more, the last one at the end if its rows are new."""
+    _, run = record(Loop(), 270, snapshot_rows=N)
     steps = run.snapshot_steps()
     assert steps[0] == FIRST
     expected = [FIRST]
-    while (following := int(expected[-1] * (1 + GROWTH))) <= 110:
+    while (following := max(expected[-1] + FIRST, int(expected[-1] * (1 + GROWTH)))) <= 270:
         expected.append(following)
-    assert steps == [*expected, 110]
+    assert steps == [*expected, 270]
+    assert steps[-2] - steps[-3] > FIRST
 
 
 def test_a_snapshot_holds_the_last_rows_that_d_saw(record: Any) -> None:
