@@ -43,7 +43,7 @@ def test_watching_changes_no_bit_over_a_flush_and_snapshots(tmp_path: Path) -> N
     with gandiag.watch(loop.g, loop.d, run_dir=tmp_path / "run", strict=True, snapshot_rows=32):
         loop.train(120)
     assert loop.fingerprint() == plain
-    assert len(RunReader(tmp_path / "run").snapshot_steps()) > 5
+    assert len(RunReader(tmp_path / "run").snapshot_steps()) >= 5
 
 
 def test_a_loop_that_raises_is_recorded_as_failed(tmp_path: Path) -> None:
