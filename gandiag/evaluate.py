@@ -223,7 +223,8 @@ def _outputs(snapshot: Snapshot) -> Outputs | None:
         if logits is None or gradients is None:
             return None
         rows = min(len(logits), len(gradients))
-        parts.append((logits[:rows].astype(np.float64), gradients[:rows].astype(np.float64)))
+        known = ~np.isnan(gradients[:rows])
+        parts.append((logits[:rows][known].astype(np.float64), gradients[:rows][known].astype(np.float64)))
     (real, real_gradient), (fake, fake_gradient) = parts
     return Outputs(real, fake, real_gradient, fake_gradient, snapshot.meta.get("output") == "probability")
 

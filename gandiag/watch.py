@@ -323,5 +323,5 @@ def _say(text: str) -> None:
         if (stream := sys.__stderr__) is not None and sys.stderr is stream:
             # Past its buffer: what cannot be written would stay there and end the script with exit code 120.
             os.write(stream.fileno(), line.encode(errors="replace"))
-        else:
+        elif sys.stderr is not None:  # else print would write to stdout, among the script's own results
             print(line, end="", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gandiag.analyzers._series import bin_medians, change_point, last_streak
 from gandiag.analyzers.base import Array, Evidence, Finding, Skipped, analyzer
@@ -73,27 +74,27 @@ def _saturation(run: Evidence) -> tuple[str, bool] | None:
     if run.loss_family == "wasserstein":
         return None
     if run.loss_family == "relativistic":
-        _, real = run.column("d/logits/real/mean")
+        steps, real = run.column("d/logits/real/mean")
         _, fake = run.column("d/logits/fake/mean")
         if not len(real) or len(real) != len(fake):
             return None
-        gap = float(np.median(_last_quarter(real - fake)))
+        gap = float(np.median(_last_quarter(steps, real - fake)))
         return f"its outputs on real and fake lie {gap:.1f} apart", gap > WIDE
-    accuracy = _accuracy(run)
+    steps, accuracy = _accuracy(run)
     if not len(accuracy):
         return None
-    rate = float(np.median(_last_quarter(accuracy)))
+    rate = float(np.median(_last_quarter(steps, accuracy)))
     return f"it judges {rate:.1%} of its batches rightly", rate >= SATURATED
 
 
-def _accuracy(run: Evidence) -> Array:
+def _accuracy(run: Evidence) -> tuple[NDArray[np.int64], Array]:
     """The share of a batch that D judges rightly, real and fake weighted alike; empty where it is not known."""
-    _, accuracy = run.column("d/accuracy")
+    steps, accuracy = run.column("d/accuracy")
     if len(accuracy):
-        return accuracy
-    _, real = run.column("d/logits/real/positive")
+        return steps, accuracy
+    steps, real = run.column("d/logits/real/positive")
     _, fake = run.column("d/logits/fake/positive")
-    return (real + 1 - fake) / 2 if len(real) == len(fake) else np.zeros(0)
+    return steps, (real + 1 - fake) / 2 if len(real) == len(fake) else np.zeros(0)
 
 
 def _improves(coverage: Array) -> bool:
@@ -101,5 +102,7 @@ def _improves(coverage: Array) -> bool:
     return len(coverage) >= 2 and bool(coverage[-1] > coverage[:-1].max() + 0.05)
 
 
-def _last_quarter(values: Array) -> Array:
-    return values[-max(len(values) // 4, 1) :]
+def _last_quarter(steps: NDArray[np.int64], values: Array) -> Array:
+    """The values of the last quarter of the iterations, the last value at least."""
+    first = steps[-1] - (steps[-1] - steps[0]) // 4 if len(steps) else 0
+    return values[steps >= first]

@@ -60,8 +60,8 @@ def _from_logits(run: Evidence) -> Iterator[Finding]:
     fake_steps, fake = run.column("d/logits/fake/mean")
     if len(real) < 300 or not np.array_equal(steps, fake_steps):
         return
-    warm = len(real) // 10
-    starts, gap = bin_medians(steps[warm:], (real - fake)[warm:], bins=100)
+    warm = steps[0] + (steps[-1] - steps[0]) // 10
+    starts, gap = bin_medians(steps[steps >= warm], (real - fake)[steps >= warm], bins=100)
     size = float(np.median(np.abs(gap)))
     turns = turning_points(gap, swing=_swing(gap, size))
     flips = int((np.diff(np.sign(gap)) != 0).sum())

@@ -7,6 +7,7 @@ and one out, comes first and everything else behind a test.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,6 @@ class Forwards:
         self.units, self.roles = cast.units, cast.roles
         self.nets, self.optimizers = cast.nets, cast.optimizers
         self.ledger = Ledger(self.roles)
-        self.tally = self.ledger.tally
         self.passes = Passes(cast, self.ledger)
         self.pattern = Pattern()
         self._round_began = 0  # number of the last backward pass before this round
@@ -78,6 +78,9 @@ class Forwards:
         raise NotImplementedError
 
     def _watch_units(self) -> None:
+        raise NotImplementedError
+
+    def _resumed(self) -> None:
         raise NotImplementedError
 
     def forward_called(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -136,8 +139,9 @@ class Forwards:
     def look_again(self) -> None:
         """A round that was followed goes on in another way: catch up with what is not settled yet, and watch."""
         calls, losses = self.pattern.leave()
-        for number, (root, weight) in enumerate(losses, start=self.passes.number - len(losses) + 1):
-            self.ledger.loss(number, root * weight, by_hand=False)
+        self._resumed()
+        for number, loss in enumerate(losses, start=self.passes.number - len(losses) + 1):
+            self.ledger.loss(number, loss, by_hand=False)
         with torch.enable_grad():
             for (expected, module, x, output), passed in calls:
                 owner = self.units.owner(module)
@@ -145,6 +149,9 @@ class Forwards:
                 if owner is None or role is None:
                     continue
                 call = self._enter(module, owner, role, (x,), {})
+                if type(output) is tuple and isinstance(output[0], weakref.ref):
+                    alive = output[0]()
+                    output = output[1] if alive is None else alive
                 self._leave(call, role, output)
                 if passed and role == "d":  # its gradients have come before there was a hook
                     call.plain, call.targets = True, "dg"

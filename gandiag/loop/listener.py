@@ -45,6 +45,9 @@ class Listener:
     def round_followed(self, iteration: int, pattern: Pattern) -> None:
         """A round that nobody wanted has gone as expected: instead of all the events above."""
 
+    def round_resumed(self, pattern: Pattern) -> None:
+        """Such a round goes on in another way: there are events again, but of the steps in it so far there are none."""
+
 
 class Director:
     """Runs the forward of a unit whose role is known; interventions replace it to change what happens."""

@@ -140,6 +140,7 @@ class Observer(Rounds):
 
     def _forget(self) -> None:
         self._off = self._idle = True
+        self.pattern.end()
         self._end_taint()
 
     def _taint_state(self) -> int:
@@ -192,6 +193,8 @@ class Observer(Rounds):
 
     def scaled(self) -> None:
         """A GradScaler is in use."""
+        if not self.passes.scaling and not self._idle:
+            self.guard(self._forget_pattern)
         self.passes.scaling = True
 
     def clipped(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
@@ -240,7 +243,8 @@ class Observer(Rounds):
             if self.pattern.following:
                 expected = None if skipped else self.pattern.expects_step(optimizer)
                 if expected is not None:
-                    self._followed(expected)
+                    self.steps[expected.role] += 1
+                    self._steps_followed.append(expected)
                     return
                 self.look_again()
             step = self._settle(optimizer, skipped)

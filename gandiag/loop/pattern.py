@@ -13,6 +13,7 @@ call. What is trusted is which gradients reach a call, and which step uses it.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,20 +23,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gandiag.loop.calls import Call, Kind, Phase, Step
+from gandiag.loop.calls import Call, Kind, Phase, Step, is_functorch
 
-#: Rounds that must be alike before one is followed; and broken rounds after which none is any more.
-AGREE, BROKEN = 20, 8
+#: Rounds that must be like the one before them until the next is followed.
+AGREE = 20
 #: Events of one round that are remembered at most: a round that never ends is none.
 MOST = 128
 
 
 #: A call of the round being followed, enough to go through it once more: what was expected, the module, its input and
-#: its output.
+#: its output; of G's, a reference to the output and a tensor without a graph that shares its storage.
 Followed = tuple["ExpectedCall", nn.Module, Tensor, Any]
-#: A loss, as the two 0-dim tensors whose product it is: the root of a backward pass and its weight, which is nearly
-#: always one. A thousand products at once cost as much as five one by one.
-Loss = tuple[Tensor, Tensor]
+#: A batch that D saw in its step: "real" or "fake", the samples and their version then, and D's output; all detached.
+Seen = tuple[str, Tensor, int, Tensor]
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,26 +65,29 @@ class Pattern:
 
     Attributes:
         following: whether a round is being followed.
-        losses: of the last step of each role in the round that is followed: one of each backward pass.
+        losses: of the last step of each role in the round that is followed: one of each backward pass, 0-dim.
+        seen: the batches of D's steps in it.
+        done: how many steps each role has done in it so far.
         steps: how many steps each role does in a round.
     """
 
     def __init__(self) -> None:
         self.following = False
-        self.losses: dict[str, list[Loss]] = {}
+        self.losses: dict[str, list[Tensor]] = {}
+        self.seen: list[Seen] = []
+        self.done = {"d": 0, "g": 0}
         self.steps = {"d": 0, "g": 0}
         self._events: list[Any] = []
         self._whole = False  # the events are those of a round from its start
         self._expected: list[Any] = []
         self._agreed = 0
-        self._broken = 0
         self._next: Any = None
         self._at = 0
         self._made: dict[int, int] = {}  # storage -> which of the round's calls put it out
         self._of_g: list[Followed] = []
         self._of_d: list[Followed] = []  # since the last step
         self._passes = 0
-        self._roots: list[Loss] = []
+        self._roots: list[Tensor] = []
 
     # -- learning -----------------------------------------------------------------------------------------
 
@@ -107,7 +110,7 @@ class Pattern:
             first: number of the last backward pass before it.
         """
         events, self._events = self._events, []
-        whole, self._whole = self._whole, self._broken <= BROKEN
+        whole, self._whole = self._whole, True
         if not whole:
             return False
         expected = [*_expected(events, first), None]
@@ -128,7 +131,8 @@ class Pattern:
         self.following = True
         self._at = self._passes = 0
         self._next = self._expected[0]
-        self.losses = {}
+        self.losses, self.seen = {}, []
+        self.done = {"d": 0, "g": 0}
 
     def expects_call(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
         """Whether this is the call that comes next; must not fail, as nothing guards it."""
@@ -141,6 +145,7 @@ class Pattern:
             and x.shape == e.shape
             and x.requires_grad is e.attached
             and torch.is_grad_enabled() is e.grad
+            and not is_functorch(x)
             and self._made.get(x.untyped_storage()._cdata, -1) == e.source
         )
 
@@ -150,8 +155,12 @@ class Pattern:
         if e.role == "d":
             self._of_d.append((e, module, x, output))
         else:
-            self._of_g.append((e, module, x, output))
-            if type(output) is Tensor:
+            if type(output) is not Tensor:
+                self._of_g.append((e, module, x, output))
+                return False
+            # Not the output itself: its graph may be large, and the script may be done with it.
+            self._of_g.append((e, module, x, (weakref.ref(output), output.detach())))
+            if not is_functorch(output):
                 self._made[output.untyped_storage()._cdata] = self._at
         self._at = at = self._at + 1
         self._next = self._expected[at]
@@ -169,7 +178,7 @@ class Pattern:
         """Whether a backward pass comes next."""
         if self._next != "backward" or not is_plain(roots, weights, inputs, accumulate, create_graph):
             return False
-        self._roots.append((roots[0].detach(), weights[0]))
+        self._roots.append(roots[0].detach() * weights[0])
         self._passes += 1
         self._at = at = self._at + 1
         self._next = self._expected[at]
@@ -180,6 +189,10 @@ class Pattern:
         e = self._next
         if type(e) is not ExpectedStep or e.optimizer != id(optimizer):
             return None
+        self.done[e.role] += 1
+        if e.role == "d":
+            for expected, _, x, output in self._of_d:
+                self.seen.append(("fake" if expected.source >= 0 else "real", x.detach(), x._version, output.detach()))
         self._of_d.clear()
         self.losses[e.role], self._roots = self._roots, []
         self._at = at = self._at + 1
@@ -190,7 +203,7 @@ class Pattern:
         """Whether the round that is followed is complete."""
         return self._next is None
 
-    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Loss]]:
+    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Tensor]]:
         """Stop in the middle of a round.
 
         Returns:
@@ -198,7 +211,6 @@ class Pattern:
             losses of the passes that no step has used.
         """
         self.following = False
-        self._broken += self._at > 0  # an evaluation between two rounds breaks nothing
         self.break_off()
         order = {id(e): at for at, e in enumerate(self._expected)}
         calls = sorted(self._of_g + self._of_d, key=lambda call: order[id(call[0])])
@@ -279,7 +291,8 @@ def _expected_step(step: Step) -> ExpectedStep | None:
     for unit in {id(call.unit) for call in step.calls}:
         calls = [call for call in step.calls if id(call.unit) == unit]
         reals = sum(call.kind is Kind.REAL for call in calls)
-        if reals > 1 or (step.role == "d" and reals == len(calls)):
+        untraced = sum(not any(call.sources) for call in calls)  # voted to be fake, then
+        if reals > 1 or untraced > reals or (step.role == "d" and reals == len(calls)):
             return None
     counts = Counter((call.kind, call.phase) for call in step.calls)
     return ExpectedStep(id(step.optimizer), step.role, tuple((*key, count) for key, count in counts.items()))

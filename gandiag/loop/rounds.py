@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable
 
 from torch.optim import Optimizer
 
-from gandiag.loop.calls import Step
+from gandiag.loop.calls import Step, Tally
 from gandiag.loop.cast import Cast
 from gandiag.loop.forwards import Forwards
 from gandiag.loop.listener import Listener
@@ -19,6 +20,8 @@ from gandiag.loop.taint import ROUNDS
 LOOK_AT_ROWS, LOOK_AGAIN = 10, 100
 #: Steps of another optimizer of G's, in a row, after which it and not the first one sets the pace.
 MISSED = 8
+#: Steps that are counted together: one by one it costs as much as the rest of what is done at a step.
+UNCOUNTED = 256
 
 
 class Rounds(Forwards):
@@ -34,6 +37,7 @@ class Rounds(Forwards):
         self.iteration = 0
         self.listeners: list[Listener] = []
         self._step: Step | None = None
+        self._steps_followed: list[ExpectedStep] = []  # not in the tally yet
         self._pace: Callable[[], Optimizer | None] = lambda: None
         self._missed: dict[int, int] = {}  # steps of G's other optimizers since the last one of it
 
@@ -98,21 +102,35 @@ class Rounds(Forwards):
 
     # -- rounds that are followed --------------------------------------------------------------------------
 
-    def _followed(self, step: ExpectedStep) -> None:
-        for kind, phase, count in step.counts:
-            self.tally.add(kind, phase, count)
-        self.steps[step.role] += 1
+    @property
+    def tally(self) -> Tally:
+        """Of D's calls, those of followed rounds too."""
+        steps, self._steps_followed = self._steps_followed, []
+        known = {id(step): step for step in steps}  # a few, and hashing one takes longer than counting it
+        for key, times in Counter(map(id, steps)).items():
+            for kind, phase, count in known[key].counts:
+                self.ledger.tally.add(kind, phase, count * times)
+        return self.ledger.tally
 
     def _end_followed(self) -> None:
         self.pattern.end()
         self.iteration += 1
         self._round_began = self.passes.number
         for listener in self.listeners:
-            self.guard(listener.round_followed, self.iteration, self.pattern)
+            try:
+                listener.round_followed(self.iteration, self.pattern)
+            except Exception as error:
+                self._stumbled(error)
+        if len(self._steps_followed) > UNCOUNTED:
+            _ = self.tally
         if self.iteration % LOOK_AGAIN == 0:
             self._provenance.look_at_rows(True)
         else:
             self._follow_next()
+
+    def _resumed(self) -> None:
+        for listener in self.listeners:
+            self.guard(listener.round_resumed, self.pattern)
 
     def _may_follow(self) -> bool:
         """Whether nothing is open at the end of a round that was watched, and nothing wants to see every call."""
@@ -131,6 +149,10 @@ class Rounds(Forwards):
             return
         coming = self.iteration + 1
         for listener in self.listeners:
-            if self.guard(listener.wants_round, coming) or self._off:
+            try:
+                if listener.wants_round(coming):
+                    return
+            except Exception as error:
+                self._stumbled(error)
                 return
         self.pattern.follow()

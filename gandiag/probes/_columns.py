@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gandiag.probes._transfer import Transfer
-from gandiag.probes.base import Product, Row
+from gandiag.probes.base import Row
 
 Reduce = Callable[[str, Tensor], dict[str, Tensor]]
 
@@ -35,13 +35,10 @@ class Columns:
         scalars: dict[tuple[str, torch.dtype, torch.device], tuple[list[int], list[Tensor]]] = {}
         vectors: dict[tuple[str, ...], tuple[list[int], list[Tensor]]] = {}
         batches: dict[tuple[str, torch.Size, torch.dtype], tuple[list[int], list[Tensor]]] = {}
-        products: dict[tuple[str, torch.dtype, torch.device], tuple[list[int], list[Product]]] = {}
         for i, row in enumerate(rows):
             for name, value in row.scalars.items():
                 if isinstance(value, Tensor):
                     _add(scalars, (name, value.dtype, value.device), i, value if value.ndim == 0 else value.reshape(()))
-                elif isinstance(value, tuple):
-                    _add(products, (name, value[0].dtype, value[0].device), i, value)
                 else:
                     self._numbers[name][i] = float(value)
             for names, vector in row.vectors.items():
@@ -56,9 +53,6 @@ class Columns:
         with torch.no_grad():
             for (name, _, _), (indices, values) in scalars.items():
                 flat.append(self._block((name,), indices, torch.stack(values)))
-            for (name, _, _), (indices, pairs) in products.items():
-                a, b = (torch.stack(side) for side in zip(*pairs, strict=True))
-                flat.append(self._block((name,), indices, a * b))
             for names, (indices, values) in vectors.items():
                 table = torch.stack(values).float().reshape(len(indices), -1)
                 if table.shape[1] < len(names):
@@ -119,7 +113,7 @@ class Columns:
         return table.float().flatten()
 
 
-def _add(groups: dict[Any, tuple[list[int], list[Any]]], key: Any, index: int, value: Tensor | Product) -> None:
+def _add(groups: dict[Any, tuple[list[int], list[Any]]], key: Any, index: int, value: Tensor) -> None:
     group = groups.get(key)
     if group is None:
         groups[key] = ([index], [value])

@@ -20,14 +20,14 @@ from gandiag.probes._blind_spots import is_compiled
 from gandiag.probes._columns import Columns
 from gandiag.probes._snapshots import Snapshots
 from gandiag.probes._transfer import Transfer
-from gandiag.probes.base import PROBES, Probe, Product, Row
+from gandiag.probes.base import PROBES, Probe, Row
 from gandiag.rundir import RunWriter
 
 #: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop.
 FLUSH_ROWS, FLUSH_SECONDS = (100, 250), 5.0
 #: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full, and then each
 #: `EVERY`-th: of the others there are the losses and the counts. Measuring costs a third of a millisecond.
-FAST, ALL, EVERY, PAUSE = 0.01, 200, 20, 5
+FAST, ALL, EVERY = 0.01, 300, 20
 #: What a probe may answer to, and columns that are gandiag's own.
 _EVENTS = ("wants_features", "call_ended", "clipped", "before_step", "after_step", "reduce", "derive")
 _NONE: dict[Any, Any] = {}
@@ -74,7 +74,6 @@ class Recorder(Listener):
         self._strict = strict
         self._began = self._flushed = self._paced = time.monotonic()
         self._fast = False
-        self._unwanted = 0  # rounds before this one need not be watched
         self._row = Row()
         self._rows: list[Row] = []
         self._steps = {"d": 0.0, "g": 0.0}
@@ -185,35 +184,31 @@ class Recorder(Listener):
         row.scalars["d_steps"], row.scalars["g_steps"] = self._steps["d"], self._steps["g"]
         self._steps["d"] = self._steps["g"] = 0.0
         self._close_row(row, iteration)
-        if self._snapshots.due(iteration):
-            self._write(self._snap, iteration)
         self._listen_to_calls(any(self._ask("wants_features", iteration + 1)))
 
     def wants_round(self, iteration: int) -> bool:
-        """All of the first ones, and of a slow loop; else now and then, and those that a snapshot is made of."""
-        if self._off:
-            return False
-        if iteration < self._unwanted:
-            return False
-        if iteration <= ALL or iteration % EVERY == 1 or not self._fast or self._snapshots.next_from <= iteration:
-            return True
-        self._unwanted = min(iteration + EVERY - (iteration - 1) % EVERY, self._snapshots.next_from)
-        if self._most is not None:
-            self._unwanted = min(self._unwanted, self._most)
-        return iteration >= self._unwanted
+        """All of the first ones, and of a slow loop; else now and then."""
+        if iteration <= ALL or iteration % EVERY == 1 or not self._fast:
+            return not self._off
+        return self._most is not None and iteration >= self._most and not self._off
 
     def round_followed(self, iteration: int, pattern: Pattern) -> None:
-        """A row with the losses and the counts."""
+        """A row with the losses and the counts, and the samples for the next snapshot."""
         if self._off:
             return
-        scalars: dict[str, Tensor | float | Product] = {"d_steps": pattern.steps["d"], "g_steps": pattern.steps["g"]}
-        for role, losses in pattern.losses.items():
-            if losses:
-                one = len(losses) == 1
-                scalars["loss/" + role] = losses[0] if one else torch.stack([a * b for a, b in losses]).sum()
+        scalars: dict[str, Tensor | float] = {"d_steps": pattern.steps["d"], "g_steps": pattern.steps["g"]}
+        scalars.update(_sums(pattern))
+        self._snapshots.keep_followed(pattern.seen)
         self._close_row(Row(scalars=scalars, vectors=_NONE, batches=_NONE), iteration)
         if iteration % EVERY == 0:
             self._listen_to_calls(any(self._ask("wants_features", iteration + 1)))
+
+    def round_resumed(self, pattern: Pattern) -> None:
+        """What the steps that were followed would have left in this row."""
+        for role, count in pattern.done.items():
+            self._steps[role] += count
+        self._row.scalars.update(_sums(pattern))
+        self._snapshots.keep_followed(pattern.seen)
 
     def _close_row(self, row: Row, iteration: int) -> None:
         now = time.monotonic()
@@ -225,11 +220,13 @@ class Recorder(Listener):
         self._rows.append(row)
         if len(self._rows) >= FLUSH_ROWS[self._fast] or now - self._flushed > FLUSH_SECONDS:
             self._write(self._flush)
+        elif self._columns:
+            self._write(self._drain)
+        if self._snapshots.due(iteration):
+            self._write(self._snap, iteration)
         if iteration % ALL == 0:
             self._fast = now - self._paced < FAST * ALL and not _together()
             self._paced = now
-            # A snapshot is made of rounds that are watched: they must not be most of all.
-            self._snapshots.pause = PAUSE if self._fast else 0
 
     def _listen_to_calls(self, wanted: bool) -> None:
         """Hear of each call only in the iterations in which a probe wants features: hearing of it costs."""
@@ -280,7 +277,7 @@ class Recorder(Listener):
         self._flush()
         self._drain(wait=True)
 
-    def _drain(self, *, wait: bool) -> None:
+    def _drain(self, *, wait: bool = False) -> None:
         assert self.writer is not None
         while self._columns and (wait or self._columns[0].ready()):
             columns = self._columns.popleft().result()
@@ -359,3 +356,13 @@ def _together() -> bool:
     """Whether several ranks train: they must measure the same rounds, and each has a clock of its own."""
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _sums(pattern: Pattern) -> dict[str, Tensor]:
+    """The losses of a round that is followed, as `Losses` has them."""
+    found = {}
+    for role, losses in pattern.losses.items():
+        if losses:
+            total = losses[0] if len(losses) == 1 else torch.stack([x.float() for x in losses]).sum()
+            found["loss/" + role] = total
+    return found

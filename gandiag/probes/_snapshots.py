@@ -7,7 +7,6 @@ draws no random number, and joined when a snapshot is due.
 from __future__ import annotations
 
 import random
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from gandiag.loop import Call, Step
 from gandiag.loop.calls import Kind
+from gandiag.loop.pattern import Seen
 from gandiag.probes._thumbnails import thumbnails
 from gandiag.probes._transfer import Transfer
 from gandiag.probes.logits import as_logits
@@ -31,8 +31,6 @@ GROWTH = 0.12
 FIRST = 25
 #: Rows of one side: more where they are small, as in 2-D, where a mode holds a few per cent of them.
 ROWS_SMALL, ROWS_LARGE, SMALL = 2_500, 1_000, 64
-#: Steps that are looked at at once: two of them show whether the script fills the same buffer anew for each batch.
-EAGER = 4
 #: Bytes of samples that are kept alive at most, each side.
 MOST_BYTES = 128 * 2**20
 
@@ -60,48 +58,47 @@ class Snapshots:
         rows: rows of each side; None chooses by the samples' size.
 
     Attributes:
-        pause: iterations from one snapshot to the next, at least, for each iteration whose samples one takes.
         failed: called with a text and an error when labels or snapshots are switched off.
     """
 
     def __init__(self, embed: Embed, labels: Callable[[Tensor], Any] | None, rows: int | None) -> None:
         self.failed: Callable[[str, Exception | None], None] = _raise
-        self.pause = 0
         self._embed = embed
         self._labels = labels
         self._rows = rows
         self._sides: dict[str, deque[_Part]] = {"real": deque(), "fake": deque()}
         self._counts = {"real": 0, "fake": 0}
         self._want = {"real": 0, "fake": 0}
-        self._waiting: deque[Step] = deque(maxlen=1)  # steps of D that have not been looked at
+        self._probability = False
         self._next = FIRST
-        self._taken = self._seen = 0
+        self._taken = 0
         self._copy = False
         self._off = False
 
     def keep(self, step: Step) -> None:
-        """Remember D's step: looking at its batches waits until a snapshot is due, as most never see one."""
+        """Take the real and fake batches of D's step."""
+        if self._off:
+            return
+        for call in step.calls:
+            if call.kind is Kind.REAL or call.kind is Kind.FAKE:
+                self._add(call.kind, call, None)
+            elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
+                self._add("real", call, ~rows)
+                self._add("fake", call, rows)
+
+    def keep_followed(self, seen: list[Seen]) -> None:
+        """Take the batches of D's steps in a round that was followed; what D's loss did to them is not known."""
         if not self._off:
-            self._waiting.append(step)
-            self._seen += 1
-            if self._copy or self._seen <= EAGER:
-                self._look()
+            for side, x, version, output in seen:
+                if x._version == version and x.ndim > 1:
+                    self._put(side, x, output, self._probability, None)
 
     def due(self, iteration: int) -> bool:
         """Whether a snapshot is to be made after this iteration."""
-        if iteration < self._next:
-            return False
-        self._look()
-        return self._full()
-
-    @property
-    def next_from(self) -> int:
-        """The iteration from which on samples are those of the next snapshot."""
-        return sys.maxsize if self._off else self._next - (self._waiting.maxlen or 1)
+        return iteration >= self._next and self._full()
 
     def worth_a_last_one(self) -> bool:
         """Whether there are new rows enough at the end of the run; those of a short run are better than none."""
-        self._look()
         return self._full() if self._taken else all(self._sides.values())
 
     def take(self, iteration: int) -> tuple[Transfer, dict[str, str]] | None:
@@ -110,12 +107,10 @@ class Snapshots:
         Returns:
             The arrays, which arrive with the transfer, and words about them; None if there is nothing to keep.
         """
-        self._look()
         sides = {name: [part for part in parts if part.intact()] for name, parts in self._sides.items()}
         self._copy = self._copy or any(len(sides[name]) < len(parts) for name, parts in self._sides.items())
         self.forget()
-        pause = self.pause * (self._waiting.maxlen or 1)
-        self._next = max(iteration + FIRST, int(iteration * (1 + GROWTH)), iteration + pause)
+        self._next = max(iteration + FIRST, int(iteration * (1 + GROWTH)))
         if not all(sides.values()):
             return None
         try:
@@ -129,27 +124,9 @@ class Snapshots:
 
     def forget(self) -> None:
         """Let go of all samples."""
-        self._waiting.clear()
         for name, parts in self._sides.items():
             parts.clear()
             self._counts[name] = 0
-
-    def _look(self) -> None:
-        """Take the real and fake batches of the steps that wait, and let as many wait as fill a snapshot."""
-        steps = list(self._waiting)
-        self._waiting.clear()
-        for step in steps:
-            for call in step.calls:
-                if call.kind is Kind.REAL or call.kind is Kind.FAKE:
-                    self._add(call.kind, call, None)
-                elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
-                    self._add("real", call, ~rows)
-                    self._add("fake", call, rows)
-        last = [parts[-1].samples.shape[0] for parts in self._sides.values() if parts]
-        if len(last) == len(self._sides):
-            most = max(self._want.values()) // max(1, min(last)) + 1
-            if most != self._waiting.maxlen:
-                self._waiting = deque(maxlen=most)
 
     def _make(self, sides: dict[str, list[_Part]]) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors: dict[str, Tensor] = {}
@@ -162,9 +139,8 @@ class Snapshots:
             if output is not None:
                 tensors[f"logits_{name}"] = as_logits(output) if parts[-1].probability else output
                 meta["output"] = "probability" if parts[-1].probability else "logit"
-            cotangents = _joined([_per_row(part.cotangents, len(part.samples)) for part in parts])
-            if cotangents is not None:
-                tensors[f"cotangents_{name}"] = cotangents
+            if any(part.cotangents is not None for part in parts):
+                tensors[f"cotangents_{name}"] = torch.cat([_cotangents(part) for part in parts])
         tensors.update(self._labelled(joined))
         meta["samples"] = "x".join(str(size) for size in joined["real"].shape[1:])
         return {**tensors, **thumbnails(real=joined["real"], fake=joined["fake"])}, meta
@@ -199,6 +175,10 @@ class Snapshots:
             x, output, cotangents = x[rows], _per_row(output, len(rows)), _per_row(cotangents, len(rows))
             output = None if output is None else output[rows]
             cotangents = None if cotangents is None else cotangents[rows]
+        self._probability = call.probability
+        self._put(side, x, output, call.probability, cotangents)
+
+    def _put(self, side: str, x: Tensor, output: Tensor | None, probability: bool, cotangents: Tensor | None) -> None:
         parts = self._sides[side]
         if parts:
             last = parts[-1].samples
@@ -209,7 +189,7 @@ class Snapshots:
                 self._counts[side] = self._want[side] = 0
         if self._copy:
             x = x.clone()
-        parts.append(_Part(x, x._version, output, call.probability, cotangents))
+        parts.append(_Part(x, x._version, output, probability, cotangents))
         wanted = self._want[side] = self._want[side] or self._wanted(x)
         count = self._counts[side] + x.shape[0]
         while count - parts[0].samples.shape[0] >= wanted:
@@ -230,6 +210,13 @@ def _per_row(x: Tensor | None, rows: int) -> Tensor | None:
     if x is None or x.ndim == 0 or x.shape[0] != rows:
         return None
     return x.float() if x.ndim == 1 else x.reshape(rows, -1).float().mean(dim=1)
+
+
+def _cotangents(part: _Part) -> Tensor:
+    """One number for each sample; NaN for the batches of a round that was followed, where they are not known."""
+    rows = part.samples.shape[0]
+    found = _per_row(part.cotangents, rows)
+    return part.samples.new_full((rows,), torch.nan, dtype=torch.float32) if found is None else found
 
 
 def _joined(pieces: list[Tensor | None]) -> Tensor | None:

@@ -12,9 +12,6 @@ from torch import Tensor
 from gandiag.loop import Call, Observer, Step
 from gandiag.registry import Registry
 
-#: Two 0-dim tensors whose product is the number; it is taken at the flush.
-Product = tuple[Tensor, Tensor]
-
 
 class Row:
     """What was measured in one iteration. Tensors stay on their device and are not read until the flush.
@@ -22,7 +19,7 @@ class Row:
     Attributes:
         iteration: from 1.
         time: seconds since recording began.
-        scalars: column -> a number, a 0-dim tensor, or the product of two.
+        scalars: column -> a number or a 0-dim tensor.
         vectors: (column, column, ...) -> a tensor of that many numbers, or a list of as many 0-dim tensors. Where
             there is one column more than numbers, it gets the root of the sum of their squares.
         batches: prefix -> a tensor, such as a batch of logits, that the flush reduces to columns
@@ -35,13 +32,13 @@ class Row:
         self,
         iteration: int = 0,
         time: float = 0.0,
-        scalars: dict[str, Tensor | float | Product] | None = None,
+        scalars: dict[str, Tensor | float] | None = None,
         vectors: dict[tuple[str, ...], Tensor | list[Tensor]] | None = None,
         batches: dict[str, Tensor] | None = None,
     ) -> None:
         self.iteration = iteration
         self.time = time
-        self.scalars: dict[str, Tensor | float | Product] = {} if scalars is None else scalars
+        self.scalars: dict[str, Tensor | float] = {} if scalars is None else scalars
         self.vectors: dict[tuple[str, ...], Tensor | list[Tensor]] = {} if vectors is None else vectors
         self.batches: dict[str, Tensor] = {} if batches is None else batches
 

@@ -25,7 +25,7 @@ class Gradients(Probe):
 
     def __init__(self) -> None:
         self._names = Names()
-        self._columns: dict[tuple[int, str], tuple[tuple[str, ...], bool]] = {}
+        self._columns: dict[tuple[int, int, str], tuple[tuple[str, ...], bool]] = {}
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """One fused kernel for all norms of a step; their total is taken at the flush."""
@@ -35,7 +35,7 @@ class Gradients(Probe):
             names, simple = columns_of([name for name, p in named if p.grad is not None], step.role), False
             gradients = [gradient for gradient in gradients if gradient is not None]
         else:
-            key = (id(named), step.role)
+            key = (id(step.optimizer), observer.units.version, step.role)
             known = self._columns.get(key)
             if known is None:  # what the gradients are does not change, and asking all of them costs as much as a norm
                 known = columns_of([name for name, _ in named], step.role), is_simple(gradients)

@@ -24,5 +24,4 @@ class Skipped(Probe):
         # It is summed over the devices of the parameters.
         skipped: Tensor | float = (found > 0).float() if isinstance(found, Tensor) else float(step.skipped)
         for role in ("d", "g") if step.role == "both" else (step.role,):
-            before = row.scalars.get(f"skipped/{role}", 0.0)
-            row.scalars[f"skipped/{role}"] = skipped if isinstance(before, tuple) else before + skipped
+            row.scalars[f"skipped/{role}"] = row.scalars.get(f"skipped/{role}", 0.0) + skipped

@@ -38,7 +38,7 @@ class NowAndThen(Listener):
 
     def round_followed(self, iteration: int, pattern: Pattern) -> None:
         self.followed.append(iteration)
-        self.losses.append({role: sum((a * b).item() for a, b in found) for role, found in pattern.losses.items()})
+        self.losses.append({role: float(sum(loss.item() for loss in found)) for role, found in pattern.losses.items()})
 
 
 @pytest.fixture(autouse=True)
@@ -155,10 +155,11 @@ def test_what_differs_is_noticed(what: str, real: int, fake: int, penalty: int, 
     assert max(listener.followed) > at + 4
 
 
-def test_a_loop_that_is_always_different_is_given_up() -> None:
-    """After a few broken rounds nothing is followed any more."""
-    _, listener, _ = play(lambda i: "a penalty" if i % 6 == 5 else "", rounds=150)
-    assert max(listener.followed) < 120
+def test_a_loop_that_differs_again_and_again() -> None:
+    """With a penalty in each sixth round, each penalty and each other call is counted."""
+    counted, listener, _ = play(lambda i: "a penalty" if i % 6 == 5 else "", rounds=150)
+    assert counted == {"fake": {"d": 150, "g": 150}, "real": {"d": 150}, "penalty": {"d": 25}}
+    assert listener.followed
 
 
 def test_losses_are_those_of_watched_rounds() -> None:

@@ -12,6 +12,7 @@ import torch
 from helpers.training import Loop, N, Z
 
 import gandiag
+from gandiag.probes import _recorder
 from gandiag.probes._snapshots import FIRST, GROWTH, ROWS_SMALL
 from gandiag.rundir import RunReader
 
@@ -61,6 +62,36 @@ def test_a_snapshot_holds_the_last_rows_that_d_saw(record: Any) -> None:
         np.testing.assert_allclose(getattr(snapshot, f"cotangents_{side}"), slope.numpy(), rtol=1e-4, atol=1e-8)
     assert snapshot.meta["output"] == "logit"
     assert snapshot.meta["samples"] == "2"
+
+
+def test_a_fast_loop_has_snapshots_of_consecutive_iterations(record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rounds are followed, the samples and logits are still those of the last D steps, at the end too.
+
+    What D's loss did to them is known of the rounds that were watched, and NaN of the others.
+    """
+    monkeypatch.setattr(_recorder, "FAST", 1e9)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def note(**tensors: torch.Tensor) -> None:
+        seen.append({name: value.detach().clone() for name, value in tensors.items()})
+
+    columns, run = record(Loop(before_d=note), 650, snapshot_rows=25 * N)
+    assert 0.2 * 650 < np.isfinite(columns["grad/d/total"]).sum() < 0.6 * 650
+    assert np.isfinite(columns["loss/d"]).all()
+    assert run.info.d_calls == {"real": {"d": 650}, "fake": {"d": 650, "g": 650}}
+    steps = run.snapshot_steps()
+    assert steps[-1] == 650
+    for step in steps[-3:]:
+        snapshot, last = run.snapshot(step), seen[step - 25 : step]
+        for side in ("real", "fake"):
+            np.testing.assert_array_equal(getattr(snapshot, side), torch.cat([s[side] for s in last]).numpy())
+            logits = torch.cat([s[f"y_{side}"] for s in last]).flatten()
+            np.testing.assert_allclose(getattr(snapshot, f"logits_{side}"), logits.numpy(), rtol=1e-6)
+            slope = ((logits.sigmoid() - float(side == "real")) / N).numpy()
+            found = getattr(snapshot, f"cotangents_{side}")
+            known = ~np.isnan(found)
+            assert N <= known.sum() < len(known)
+            np.testing.assert_allclose(found[known], slope[known], rtol=1e-4, atol=1e-8)
 
 
 def test_a_probability_is_stored_as_a_logit_and_said(record: Any) -> None:
