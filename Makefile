@@ -52,6 +52,10 @@ wheel: $(VENV)/.ready-to-test
 # The figures of docs/benchmarks.md; takes hours, so nothing else depends on it.
 bench: $(VENV)/.ready-to-test
 	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/overhead.py
+	$(BIN)/python tests/benchmarks/identity.py
+	$(BIN)/python tests/benchmarks/crash.py
+	$(BIN)/python tests/benchmarks/size.py
 
 # The docs are Markdown and read as they are: this runs their code and follows their links.
 docs: $(VENV)/.ready-to-test

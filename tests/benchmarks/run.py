@@ -1,8 +1,9 @@
 """Prints the tables of docs/benchmarks.md as Markdown, from real runs on this machine.
 
     python tests/benchmarks/run.py                        everything; hours on two cores
-    python tests/benchmarks/run.py watching analysing     some of it
+    python tests/benchmarks/run.py diagnosis analysing    some of it
 
+What watching costs is measured by `overhead.py`, bits by `identity.py`, kills by `crash.py`, long runs by `size.py`.
 Figures go from here into the page by copy and paste, never by hand.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,38 +62,6 @@ def modes(arm: dict[str, Any]) -> str:
     return ", ".join(f"{table['count_captured']}/{table['count_real']}" for table in tables)
 
 
-def watching(folder: Path) -> Iterator[Row]:
-    """What watching costs an iteration of two small loops; medians, plain and watched taken in turns."""
-    import loops_for_timing
-    import torch
-
-    import gandiag
-
-    torch.set_num_threads(1)
-    yield "loop", "plain, ms", "watched, ms"
-    for name, build in loops_for_timing.LOOPS.items():
-        plain: list[float] = []
-        watched: list[float] = []
-        for turn in range(3):
-            generator, discriminator, step = build()
-            plain += durations(step)
-            generator, discriminator, step = build()
-            with gandiag.watch(generator, discriminator, run_dir=folder / f"watch-{turn}-{generator[0].out_features}"):
-                watched += durations(step)
-        yield name, *(f"{1000 * statistics.median(times):.2f}" for times in (plain, watched))
-
-
-def durations(step: Callable[[], None], count: int = 400, warm_up: int = 50) -> list[float]:
-    """Seconds of each of `count` iterations, after some that do not count."""
-    times = []
-    for iteration in range(warm_up + count):
-        start = time.perf_counter()
-        step()
-        if iteration >= warm_up:
-            times.append(time.perf_counter() - start)
-    return times
-
-
 def analysing(folder: Path) -> Iterator[Row]:
     """How long the answers take, as a user waits for them: a new process each time, nothing cached."""
     yield "what", "seconds"
@@ -119,7 +88,7 @@ def answer(*words: str) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
-TABLES = {table.__name__: table for table in (diagnosis, remediation, watching, analysing)}
+TABLES = {table.__name__: table for table in (diagnosis, remediation, analysing)}
 
 
 def main(names: list[str]) -> None:
