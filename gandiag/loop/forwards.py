@@ -88,16 +88,20 @@ class Forwards:
         if self._depth or self._idle:
             return forward(module, *args, **kwargs)
         pattern = self.pattern
-        if pattern.following and threading.get_ident() == self._thread and pattern.expects_call(module, args, kwargs):
+        if pattern.following and threading.get_ident() == self._thread and self._is_expected(module, args, kwargs):
             self._depth = 1
             try:
                 output = forward(module, args[0])
             finally:
                 self._depth = 0
-            if pattern.following and not pattern.called(module, args[0], output):
-                self.guard(self.look_again)
+            if pattern.following:
+                try:
+                    if not pattern.called(module, args[0], output):
+                        self.look_again()
+                except Exception as error:
+                    self._stumbled(error)
             return output
-        owner = self.units.owner(module)
+        owner = None if self._off else self.units.owner(module)
         # Other threads run DataParallel's replicas.
         if owner is None or (threading.get_ident() != self._thread and not self._other_thread()):
             return forward(module, *args, **kwargs)
@@ -135,6 +139,13 @@ class Forwards:
             except Exception as error:
                 self._stumbled(error)
         return output
+
+    def _is_expected(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
+        try:
+            return self.pattern.expects_call(module, args, kwargs)
+        except Exception as error:
+            self._stumbled(error)
+            return False
 
     def look_again(self) -> None:
         """A round that was followed goes on in another way: catch up with what is not settled yet, and watch."""

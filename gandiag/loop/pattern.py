@@ -135,7 +135,7 @@ class Pattern:
         self.done = {"d": 0, "g": 0}
 
     def expects_call(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
-        """Whether this is the call that comes next; must not fail, as nothing guards it."""
+        """Whether this is the call that comes next."""
         e = self._next
         if type(e) is not ExpectedCall or e.module != id(module) or len(args) != 1 or kwargs:
             return False

@@ -205,6 +205,8 @@ class Recorder(Listener):
 
     def round_resumed(self, pattern: Pattern) -> None:
         """What the steps that were followed would have left in this row."""
+        if self._off:
+            return
         for role, count in pattern.done.items():
             self._steps[role] += count
         self._row.scalars.update(_sums(pattern))
