@@ -88,19 +88,25 @@ class Forwards:
         if self._depth or self._idle:
             return forward(module, *args, **kwargs)
         pattern = self.pattern
-        if pattern.following and threading.get_ident() == self._thread and self._is_expected(module, args, kwargs):
-            self._depth = 1
+        if pattern.following and threading.get_ident() == self._thread:
             try:
-                output = forward(module, args[0])
-            finally:
-                self._depth = 0
-            if pattern.following:
+                expected = pattern.expects_call(module, args, kwargs)
+            except Exception as error:
+                self._stumbled(error)
+                expected = False
+            if expected:
+                self._depth = 1
                 try:
-                    if not pattern.called(module, args[0], output):
-                        self.look_again()
-                except Exception as error:
-                    self._stumbled(error)
-            return output
+                    output = forward(module, args[0])
+                finally:
+                    self._depth = 0
+                if pattern.following:
+                    try:
+                        if not pattern.called(module, args[0], output):
+                            self.look_again()
+                    except Exception as error:
+                        self._stumbled(error)
+                return output
         owner = None if self._off else self.units.owner(module)
         # Other threads run DataParallel's replicas.
         if owner is None or (threading.get_ident() != self._thread and not self._other_thread()):
@@ -140,21 +146,14 @@ class Forwards:
                 self._stumbled(error)
         return output
 
-    def _is_expected(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
-        try:
-            return self.pattern.expects_call(module, args, kwargs)
-        except Exception as error:
-            self._stumbled(error)
-            return False
-
     def look_again(self) -> None:
         """A round that was followed goes on in another way: catch up with what is not settled yet, and watch."""
         calls, losses = self.pattern.leave()
         self._resumed()
         for number, loss in enumerate(losses, start=self.passes.number - len(losses) + 1):
-            self.ledger.loss(number, loss, by_hand=False)
+            self.ledger.loss(number, torch.as_tensor(loss), by_hand=False)
         with torch.enable_grad():
-            for (expected, module, x, output), passed in calls:
+            for (expected, module, x, output, _), passed in calls:
                 owner = self.units.owner(module)
                 role = self.roles.of(owner)
                 if owner is None or role is None:

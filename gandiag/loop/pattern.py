@@ -32,8 +32,9 @@ MOST = 128
 
 
 #: A call of the round being followed, enough to go through it once more: what was expected, the module, its input and
-#: its output; of G's, a reference to the output and a tensor without a graph that shares its storage.
-Followed = tuple["ExpectedCall", nn.Module, Tensor, Any]
+#: its output; of G's, a reference to the output and a tensor without a graph that shares its storage. Of D's, the
+#: version of the input at the time.
+Followed = tuple["ExpectedCall", nn.Module, Tensor, Any, int]
 #: A batch that D saw in its step: "real" or "fake", the samples and their version then, and D's output; all detached.
 Seen = tuple[str, Tensor, int, Tensor]
 
@@ -65,7 +66,8 @@ class Pattern:
 
     Attributes:
         following: whether a round is being followed.
-        losses: of the last step of each role in the round that is followed: one of each backward pass, 0-dim.
+        losses: of the last step of each role in the round that is followed: one of each backward pass; 0-dim, or a
+            number where reading one waits for nothing.
         seen: the batches of D's steps in it.
         done: how many steps each role has done in it so far.
         steps: how many steps each role does in a round.
@@ -73,7 +75,7 @@ class Pattern:
 
     def __init__(self) -> None:
         self.following = False
-        self.losses: dict[str, list[Tensor]] = {}
+        self.losses: dict[str, list[Tensor | float]] = {}
         self.seen: list[Seen] = []
         self.done = {"d": 0, "g": 0}
         self.steps = {"d": 0, "g": 0}
@@ -87,7 +89,7 @@ class Pattern:
         self._of_g: list[Followed] = []
         self._of_d: list[Followed] = []  # since the last step
         self._passes = 0
-        self._roots: list[Tensor] = []
+        self._roots: list[Tensor | float] = []
 
     # -- learning -----------------------------------------------------------------------------------------
 
@@ -153,13 +155,13 @@ class Pattern:
         """It has returned; False if its output is not of the sort that was expected."""
         e = self._next
         if e.role == "d":
-            self._of_d.append((e, module, x, output))
+            self._of_d.append((e, module, x, output, x._version))
         else:
             if type(output) is not Tensor:
-                self._of_g.append((e, module, x, output))
+                self._of_g.append((e, module, x, output, 0))
                 return False
             # Not the output itself: its graph may be large, and the script may be done with it.
-            self._of_g.append((e, module, x, (weakref.ref(output), output.detach())))
+            self._of_g.append((e, module, x, (weakref.ref(output), output.detach()), 0))
             if not is_functorch(output):
                 self._made[output.untyped_storage()._cdata] = self._at
         self._at = at = self._at + 1
@@ -178,7 +180,8 @@ class Pattern:
         """Whether a backward pass comes next."""
         if self._next != "backward" or not is_plain(roots, weights, inputs, accumulate, create_graph):
             return False
-        self._roots.append(roots[0].detach() * weights[0])
+        root, weight = roots[0], weights[0]
+        self._roots.append(root.item() * weight.item() if root.is_cpu else root.detach() * weight)
         self._passes += 1
         self._at = at = self._at + 1
         self._next = self._expected[at]
@@ -191,8 +194,10 @@ class Pattern:
             return None
         self.done[e.role] += 1
         if e.role == "d":
-            for expected, _, x, output in self._of_d:
-                self.seen.append(("fake" if expected.source >= 0 else "real", x.detach(), x._version, output.detach()))
+            for expected, _, x, output, version in self._of_d:
+                if x.ndim > 1:
+                    side = "fake" if expected.source >= 0 else "real"
+                    self.seen.append((side, x.detach() if expected.attached else x, version, output.detach()))
         self._of_d.clear()
         self.losses[e.role], self._roots = self._roots, []
         self._at = at = self._at + 1
@@ -203,7 +208,7 @@ class Pattern:
         """Whether the round that is followed is complete."""
         return self._next is None
 
-    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Tensor]]:
+    def leave(self) -> tuple[list[tuple[Followed, bool]], list[Tensor | float]]:
         """Stop in the middle of a round.
 
         Returns:

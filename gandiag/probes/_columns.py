@@ -13,6 +13,8 @@ from torch import Tensor
 from gandiag.probes._transfer import Transfer
 from gandiag.probes.base import Row
 
+#: What `numerics/nonfinite` counts.
+_JUDGED = ("grad/", "loss/")
 Reduce = Callable[[str, Tensor], dict[str, Tensor]]
 
 
@@ -83,13 +85,17 @@ class Columns:
             "iteration": np.array([row.iteration for row in self._rows], dtype=np.int64),
             "time": np.array([row.time for row in self._rows], dtype=np.float32),
         }
+        bad = np.zeros(count, dtype=np.float32)
+        judged = np.zeros(count, dtype=bool)
         for name, numbers in self._numbers.items():
             column = columns.setdefault(name, np.full(count, np.nan, dtype=np.float32))
-            for i, number in numbers.items():
-                column[i] = number
+            indices = list(numbers)
+            column[indices] = list(numbers.values())
+            if name.startswith(_JUDGED):
+                judged[indices] = True
+                bad[indices] += ~np.isfinite(column[indices])
         values = list(self._transfer.result().values())
         everything = np.concatenate(values) if values else np.empty(0, dtype=np.float32)
-        bad = np.zeros(count, dtype=np.float32)
         start = 0
         for block, size in zip(self._order, self._sizes, strict=True):
             names, indices = self._blocks[block]
@@ -102,10 +108,11 @@ class Columns:
                     continue
                 column = columns.setdefault(name, np.full(count, np.nan, dtype=np.float32))
                 column[indices] = table[:, j]
-            watched = [j for j, name in enumerate(names) if name.startswith(("grad/", "loss/"))]
+            watched = [j for j, name in enumerate(names) if name.startswith(_JUDGED)]
             if watched:
+                judged[indices] = True
                 bad[indices] += (~np.isfinite(table[:, watched])).sum(axis=1)
-        columns["numerics/nonfinite"] = bad
+        columns["numerics/nonfinite"] = np.where(judged, bad, np.float32(np.nan))
         return columns
 
     def _block(self, names: tuple[str, ...], indices: list[int], table: Tensor) -> Tensor:

@@ -1,13 +1,11 @@
-"""Runs the probes and writes what they measured."""
+"""Runs the probes, in the rounds in which they are to measure."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -17,17 +15,16 @@ from gandiag.loop import Call, Observer, Step
 from gandiag.loop.listener import Listener
 from gandiag.loop.pattern import Pattern
 from gandiag.probes._blind_spots import is_compiled
-from gandiag.probes._columns import Columns
+from gandiag.probes._outbox import Outbox
 from gandiag.probes._snapshots import Snapshots
-from gandiag.probes._transfer import Transfer
 from gandiag.probes.base import PROBES, Probe, Row
 from gandiag.rundir import RunWriter
 
 #: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop.
-FLUSH_ROWS, FLUSH_SECONDS = (100, 250), 5.0
-#: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full, and then each
-#: `EVERY`-th: of the others there are the losses and the counts. Measuring costs a third of a millisecond.
-FAST, ALL, EVERY = 0.01, 300, 20
+FLUSH_ROWS, FLUSH_SECONDS = (100, 1000), 5.0
+#: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full; after them each 20th up
+#: to 2,000, then each 50th: of the others there are the losses and the counts. Measuring costs half a millisecond.
+FAST, ALL = 0.01, 300
 #: What a probe may answer to, and columns that are gandiag's own.
 _EVENTS = ("wants_features", "call_ended", "clipped", "before_step", "after_step", "reduce", "derive")
 _NONE: dict[Any, Any] = {}
@@ -77,9 +74,7 @@ class Recorder(Listener):
         self._row = Row()
         self._rows: list[Row] = []
         self._steps = {"d": 0.0, "g": 0.0}
-        self._columns: deque[Columns] = deque()
-        self._names: set[str] = set()
-        self._shots: deque[tuple[int, Transfer, dict[str, str]]] = deque()
+        self._outbox: Outbox | None = None
         self._features: Tensor | None = None
         self._logged: dict[str, Tensor | float] = {}
         self._offset = 0
@@ -97,6 +92,7 @@ class Recorder(Listener):
             RunDirError: it cannot be written or holds something else.
         """
         self.writer = self._make_writer()
+        self._outbox = Outbox(self.writer, reduce=self._reduce, derive=lambda columns: self._ask("derive", columns))
         self._offset = self.writer.last_iteration
 
     def log(self, scalars: dict[str, Any]) -> None:
@@ -188,7 +184,7 @@ class Recorder(Listener):
 
     def wants_round(self, iteration: int) -> bool:
         """All of the first ones, and of a slow loop; else now and then."""
-        if iteration <= ALL or iteration % EVERY == 1 or not self._fast:
+        if iteration <= ALL or not self._fast or iteration % (20 if iteration <= 2000 else 50) == 1:
             return not self._off
         return self._most is not None and iteration >= self._most and not self._off
 
@@ -200,7 +196,7 @@ class Recorder(Listener):
         scalars.update(_sums(pattern))
         self._snapshots.keep_followed(pattern.seen)
         self._close_row(Row(scalars=scalars, vectors=_NONE, batches=_NONE), iteration)
-        if iteration % EVERY == 0:
+        if self.wants_round(iteration + 1):
             self._listen_to_calls(any(self._ask("wants_features", iteration + 1)))
 
     def round_resumed(self, pattern: Pattern) -> None:
@@ -222,7 +218,7 @@ class Recorder(Listener):
         self._rows.append(row)
         if len(self._rows) >= FLUSH_ROWS[self._fast] or now - self._flushed > FLUSH_SECONDS:
             self._write(self._flush)
-        elif self._columns:
+        elif self._outbox is not None and self._outbox.waiting:
             self._write(self._drain)
         if self._snapshots.due(iteration):
             self._write(self._snap, iteration)
@@ -260,40 +256,30 @@ class Recorder(Listener):
     def _flush(self) -> None:
         self._flushed = time.monotonic()
         rows, self._rows = self._rows, []
+        assert self._outbox is not None
         if rows:
-            self._columns.append(Columns(rows, self._reduce))
-        self._drain(wait=False)
-        assert self.writer is not None
-        self.writer.update_info(**self._facts())
+            self._outbox.rows(rows)
+        self._outbox.drain(wait=False)
+        self._outbox.writer.update_info(**self._facts())
+
+    def _drain(self) -> None:
+        assert self._outbox is not None
+        self._outbox.drain(wait=False)
 
     def _snap(self, iteration: int) -> None:
+        assert self._outbox is not None
         with self._observer.quiet():  # the labels may come from a network
             taken = self._snapshots.take(iteration)
         if taken is not None:
-            self._shots.append((iteration + self._offset, *taken))
-        self._drain(wait=False)
+            self._outbox.snapshot(iteration + self._offset, *taken)
+        self._outbox.drain(wait=False)
 
     def _finish(self) -> None:
+        assert self._outbox is not None
         if self._snapshots.worth_a_last_one():
             self._snap(self._observer.iteration)
         self._flush()
-        self._drain(wait=True)
-
-    def _drain(self, *, wait: bool = False) -> None:
-        assert self.writer is not None
-        while self._columns and (wait or self._columns[0].ready()):
-            columns = self._columns.popleft().result()
-            self._ask("derive", columns)
-            # What is measured now and then is missing from some flushes; each new set of columns would begin a
-            # new file, so a column once seen stays.
-            self._names.update(columns)
-            rows = len(columns["iteration"])
-            for name in self._names - set(columns):
-                columns[name] = np.full(rows, np.nan, dtype=np.float32)
-            self.writer.append(columns)
-        while self._shots and (wait or self._shots[0][1].ready()):
-            step, transfer, meta = self._shots.popleft()
-            self.writer.snapshot(step, transfer.result(), meta)
+        self._outbox.drain(wait=True)
 
     def _reduce(self, prefix: str, batch: Tensor) -> dict[str, Tensor]:
         columns: dict[str, Tensor] = {}
@@ -345,8 +331,8 @@ class Recorder(Listener):
     def _switch_off(self, error: Exception) -> None:
         self._off = True
         self._rows, self._row = [], Row()
-        self._columns.clear()
-        self._shots.clear()
+        if self._outbox is not None:
+            self._outbox.forget()
         self._snapshots.forget()
         if self._strict:
             raise error
@@ -360,11 +346,12 @@ def _together() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def _sums(pattern: Pattern) -> dict[str, Tensor]:
+def _sums(pattern: Pattern) -> dict[str, Tensor | float]:
     """The losses of a round that is followed, as `Losses` has them."""
-    found = {}
+    found: dict[str, Tensor | float] = {}
     for role, losses in pattern.losses.items():
-        if losses:
-            total = losses[0] if len(losses) == 1 else torch.stack([x.float() for x in losses]).sum()
-            found["loss/" + role] = total
+        if len(losses) == 1:
+            found["loss/" + role] = losses[0]
+        elif losses:
+            found["loss/" + role] = torch.stack([torch.as_tensor(x).float() for x in losses]).sum()
     return found

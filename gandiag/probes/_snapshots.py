@@ -7,10 +7,8 @@ draws no random number, and joined when a snapshot is due.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch import Tensor
 from gandiag.loop import Call, Step
 from gandiag.loop.calls import Kind
 from gandiag.loop.pattern import Seen
+from gandiag.probes._side import SMALL, Part, Side
 from gandiag.probes._thumbnails import thumbnails
 from gandiag.probes._transfer import Transfer
 from gandiag.probes.logits import as_logits
@@ -29,24 +28,6 @@ Embed = Callable[[Tensor], tuple[Tensor, str]]
 #: up to 50,000.
 GROWTH = 0.12
 FIRST = 25
-#: Rows of one side: more where they are small, as in 2-D, where a mode holds a few per cent of them.
-ROWS_SMALL, ROWS_LARGE, SMALL = 2_500, 1_000, 64
-#: Bytes of samples that are kept alive at most, each side.
-MOST_BYTES = 128 * 2**20
-
-
-@dataclass(slots=True)
-class _Part:
-    """One batch of one side. What is made of it waits until a snapshot is due: most batches never see one."""
-
-    samples: Tensor
-    version: int
-    output: Tensor | None
-    probability: bool
-    cotangents: Tensor | None
-
-    def intact(self) -> bool:
-        return self.samples._version == self.version
 
 
 class Snapshots:
@@ -65,14 +46,10 @@ class Snapshots:
         self.failed: Callable[[str, Exception | None], None] = _raise
         self._embed = embed
         self._labels = labels
-        self._rows = rows
-        self._sides: dict[str, deque[_Part]] = {"real": deque(), "fake": deque()}
-        self._counts = {"real": 0, "fake": 0}
-        self._want = {"real": 0, "fake": 0}
+        self._sides = {"real": Side(rows), "fake": Side(rows)}
         self._probability = False
         self._next = FIRST
         self._taken = 0
-        self._copy = False
         self._off = False
 
     def keep(self, step: Step) -> None:
@@ -90,8 +67,7 @@ class Snapshots:
         """Take the batches of D's steps in a round that was followed; what D's loss did to them is not known."""
         if not self._off:
             for side, x, version, output in seen:
-                if x._version == version and x.ndim > 1:
-                    self._put(side, x, output, self._probability, None)
+                self._sides[side].add(Part(x, version, output, self._probability, None))
 
     def due(self, iteration: int) -> bool:
         """Whether a snapshot is to be made after this iteration."""
@@ -107,9 +83,7 @@ class Snapshots:
         Returns:
             The arrays, which arrive with the transfer, and words about them; None if there is nothing to keep.
         """
-        sides = {name: [part for part in parts if part.intact()] for name, parts in self._sides.items()}
-        self._copy = self._copy or any(len(sides[name]) < len(parts) for name, parts in self._sides.items())
-        self.forget()
+        sides = {name: side.take() for name, side in self._sides.items()}
         self._next = max(iteration + FIRST, int(iteration * (1 + GROWTH)))
         if not all(sides.values()):
             return None
@@ -124,11 +98,10 @@ class Snapshots:
 
     def forget(self) -> None:
         """Let go of all samples."""
-        for name, parts in self._sides.items():
-            parts.clear()
-            self._counts[name] = 0
+        for side in self._sides.values():
+            side.forget()
 
-    def _make(self, sides: dict[str, list[_Part]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def _make(self, sides: dict[str, list[Part]]) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors: dict[str, Tensor] = {}
         meta: dict[str, str] = {}
         joined = {name: torch.cat([part.samples for part in parts]) for name, parts in sides.items()}
@@ -168,7 +141,7 @@ class Snapshots:
         if x is None or x.ndim < 2 or not x.shape[0]:
             return
         if not call.intact():
-            self._copy = True  # the script fills the same buffer anew for each batch
+            self._sides[side].copy = True  # the script fills the same buffer anew for each batch
             return
         x, output, cotangents = x.detach(), call.output, call.cotangent
         if rows is not None:
@@ -176,33 +149,10 @@ class Snapshots:
             output = None if output is None else output[rows]
             cotangents = None if cotangents is None else cotangents[rows]
         self._probability = call.probability
-        self._put(side, x, output, call.probability, cotangents)
-
-    def _put(self, side: str, x: Tensor, output: Tensor | None, probability: bool, cotangents: Tensor | None) -> None:
-        parts = self._sides[side]
-        if parts:
-            last = parts[-1].samples
-            if last._version != parts[-1].version:
-                self._copy = True  # the script fills the same buffer anew for each batch
-            if last.shape != x.shape and last.shape[1:] != x.shape[1:]:
-                parts.clear()  # progressive growing
-                self._counts[side] = self._want[side] = 0
-        if self._copy:
-            x = x.clone()
-        parts.append(_Part(x, x._version, output, probability, cotangents))
-        wanted = self._want[side] = self._want[side] or self._wanted(x)
-        count = self._counts[side] + x.shape[0]
-        while count - parts[0].samples.shape[0] >= wanted:
-            count -= parts.popleft().samples.shape[0]
-        self._counts[side] = count
-
-    def _wanted(self, x: Tensor) -> int:
-        size = x.numel() // max(1, x.shape[0])
-        rows = self._rows or (ROWS_SMALL if size <= SMALL else ROWS_LARGE)
-        return max(1, min(rows, MOST_BYTES // max(1, size * x.element_size())))
+        self._sides[side].add(Part(x, x._version, output, call.probability, cotangents))
 
     def _full(self) -> bool:
-        return all(self._counts[name] >= (self._want[name] or 1) for name in self._sides)
+        return all(side.full() for side in self._sides.values())
 
 
 def _per_row(x: Tensor | None, rows: int) -> Tensor | None:
@@ -212,7 +162,7 @@ def _per_row(x: Tensor | None, rows: int) -> Tensor | None:
     return x.float() if x.ndim == 1 else x.reshape(rows, -1).float().mean(dim=1)
 
 
-def _cotangents(part: _Part) -> Tensor:
+def _cotangents(part: Part) -> Tensor:
     """One number for each sample; NaN for the batches of a round that was followed, where they are not known."""
     rows = part.samples.shape[0]
     found = _per_row(part.cotangents, rows)

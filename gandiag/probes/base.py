@@ -53,11 +53,9 @@ class Probe:
 
     Attributes:
         name: as in the registry, the docs and the event that says a probe has failed.
-        every: in how many iterations it measures once; 1 is each.
     """
 
     name: str = ""
-    every: int = 1
 
     def wants_features(self, iteration: int) -> bool:
         """Whether D's penultimate features are wanted in the coming iteration."""

@@ -42,7 +42,7 @@ class Gradients(Probe):
                 self._columns[key] = known
             names, simple = known
         if gradients:
-            each = list(_FOREACH(gradients, 2)) if simple and _FOREACH is not None else norms(gradients)
+            each = all_norms(gradients, simple=simple)
             scale = scale_of(step.optimizer)
             row.vectors[names] = each if scale is None else torch.stack(each) / scale
 
@@ -69,6 +69,13 @@ def is_simple(tensors: list[Tensor]) -> bool:
         and all(type(t) is Tensor and t.layout is torch.strided and t.dtype not in _HALF for t in tensors)
         and len({t.dtype for t in tensors}) == 1
     )
+
+
+def all_norms(tensors: list[Tensor], *, simple: bool | None = None) -> list[Tensor]:
+    """L2 norm of each tensor, 0-dim, in one kernel where they are `simple` (see `is_simple`; None: ask it)."""
+    if _FOREACH is not None and (is_simple(tensors) if simple is None else simple):
+        return list(_FOREACH(tensors, 2))
+    return norms(tensors)
 
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:

@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from gandiag.loop import Observer, Step
-from gandiag.probes.base import Names, Probe, Row, probe
-from gandiag.probes.gradients import norms
+from gandiag.probes.base import Names, Probe, Row, now_and_then, probe
+from gandiag.probes.gradients import all_norms
 
 
 @probe("updates")
 class Updates(Probe):
-    """Columns `update/{d,g}`: |step| / |weights|, in each 50th iteration: it copies the parameters once."""
-
-    every = 50
+    """Columns `update/{d,g}`: |step| / |weights|, now and then: it copies the parameters once."""
 
     def __init__(self) -> None:
         self._names = Names()
@@ -22,7 +20,7 @@ class Updates(Probe):
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Keep the weights."""
-        if step.iteration % self.every == 1 and step.role != "both":
+        if now_and_then(step.iteration) and step.role != "both":
             self._before = [(p, p.detach().clone()) for _, p in self._names.of(step, observer) if p.grad is not None]
 
     def after_step(self, step: Step, row: Row, observer: Observer) -> None:
@@ -30,7 +28,7 @@ class Updates(Probe):
         if not self._before:
             return
         with torch.no_grad():
-            weights = torch.stack(norms([before for _, before in self._before])).norm()
-            moved = torch.stack(norms([p - before for p, before in self._before])).norm()
+            weights = torch.stack(all_norms([before for _, before in self._before])).norm()
+            moved = torch.stack(all_norms([p - before for p, before in self._before])).norm()
             row.scalars[f"update/{step.role}"] = moved / weights.clamp_min(1e-30)
         self._before = []

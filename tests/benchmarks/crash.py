@@ -28,7 +28,7 @@ from gandiag.rundir import RunReader
 from gandiag.rundir.segments import read_segment, segment_files
 
 GANDIAG = [sys.executable, "-m", "gandiag_cli", "run"]
-FLUSH_ROWS, FLUSH_SECONDS = 250, 5.0
+FLUSH_ROWS, FLUSH_SECONDS = 1000, 5.0
 PER_RUN, SLOW, EARLY = 20, 16, 10  # attempts of a run; one in so many trains slowly, or is killed while it starts
 KILOBYTE = 1024
 LIMITS = (0, 300, 1000, 3000, 10_000, 30_000, 100_000)

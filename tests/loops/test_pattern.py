@@ -38,7 +38,7 @@ class NowAndThen(Listener):
 
     def round_followed(self, iteration: int, pattern: Pattern) -> None:
         self.followed.append(iteration)
-        self.losses.append({role: float(sum(loss.item() for loss in found)) for role, found in pattern.losses.items()})
+        self.losses.append({role: float(sum(map(float, found))) for role, found in pattern.losses.items()})
 
 
 @pytest.fixture(autouse=True)

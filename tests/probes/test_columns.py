@@ -38,7 +38,7 @@ def test_each_number_lands_in_its_row() -> None:
 
 
 def test_nonfinite_counts_what_was_measured_and_is_no_number() -> None:
-    """Losses and gradients that are NaN or infinite; not what was not measured, and no other columns."""
+    """Losses and gradients that are NaN or infinite, tensors or numbers; NaN where neither was measured."""
     inf, nan = float("inf"), float("nan")
     rows = [
         Row(
@@ -46,8 +46,10 @@ def test_nonfinite_counts_what_was_measured_and_is_no_number() -> None:
             vectors={("grad/d/w", "grad/d/b"): torch.tensor([inf, 1])},
         ),
         Row(scalars={"loss/d": torch.tensor(1.0)}),
+        Row(scalars={"loss/d": inf, "loss/g": 2.0}),
+        Row(scalars={"user": nan}),
     ]
-    assert columns(rows)["numerics/nonfinite"].tolist() == [2, 0]
+    np.testing.assert_array_equal(columns(rows)["numerics/nonfinite"], np.float32([2, 0, 1, nan]))
 
 
 def test_other_types_are_made_float32() -> None:

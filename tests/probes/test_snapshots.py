@@ -13,7 +13,8 @@ from helpers.training import Loop, N, Z
 
 import gandiag
 from gandiag.probes import _recorder
-from gandiag.probes._snapshots import FIRST, GROWTH, ROWS_SMALL
+from gandiag.probes._side import ROWS_SMALL
+from gandiag.probes._snapshots import FIRST, GROWTH
 from gandiag.rundir import RunReader
 
 

@@ -15,7 +15,7 @@ from gandiag.rundir.segments import read_segment, segment_files
 
 KILLS = 20
 #: Rows that wait for a flush, before a loop is known to be fast and after.
-FLUSH_ROWS, FLUSH_ROWS_FAST = 100, 250
+FLUSH_ROWS, FLUSH_ROWS_FAST = 100, 1000
 
 
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from helpers.training import Loop
 
 import gandiag
 from gandiag.errors import RunDirError
-from gandiag.loop import Observer
+from gandiag.loop import Observer, pattern
 from gandiag.loop.passes import Passes
+from gandiag.loop.pattern import Pattern
 from gandiag.loop.provenance import Provenance
-from gandiag.probes import PROBES, Recorder
+from gandiag.probes import PROBES, Recorder, _recorder
+from gandiag.probes._snapshots import Snapshots
 from gandiag.rundir import RunReader, RunWriter
 
 METHODS = ("before_step", "after_step", "call_ended", "wants_features", "reduce", "derive")
@@ -42,6 +44,15 @@ def watched(path: Path, *, strict: bool = False) -> str:
     with gandiag.watch(loop.g, loop.d, run_dir=path, strict=strict):
         loop.train(12)
     return loop.fingerprint()
+
+
+def with_a_short_batch(loop: Loop) -> str:
+    """Sixty iterations, all alike but one."""
+    loop.train(50)
+    loop.batch //= 2
+    loop.train(1)
+    loop.batch *= 2
+    return loop.train(9).fingerprint()
 
 
 @pytest.mark.parametrize(("name", "method"), list(probes_and_methods()))
@@ -95,6 +106,36 @@ def test_an_error_of_gandiags_own_never_reaches_the_loop(
     run = RunReader(tmp_path / "run")
     assert any("broken on purpose" in text for text in run.info.blind_spots)
     assert any("broken on purpose" in event["text"] for event in run.events())
+
+
+@pytest.mark.parametrize(
+    ("home", "method"),
+    [
+        (Pattern, "expects_call"),
+        (Pattern, "called"),
+        (Pattern, "expects_backward"),
+        (Pattern, "expects_step"),
+        (Pattern, "leave"),
+        (Recorder, "wants_round"),
+        (Recorder, "round_followed"),
+        (Snapshots, "keep_followed"),
+    ],
+)
+def test_nor_does_one_in_a_round_that_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: type, method: str
+) -> None:
+    """The same where rounds are not watched but compared with what is expected."""
+    monkeypatch.setattr(_recorder, "FAST", 1e9)
+    monkeypatch.setattr(_recorder, "ALL", 20)
+    monkeypatch.setattr(pattern, "AGREE", 2)
+    alone = with_a_short_batch(Loop())
+    monkeypatch.setattr(home, method, broken)
+    loop = Loop()
+    with gandiag.watch(loop.g, loop.d, run_dir=tmp_path / "run"):
+        assert with_a_short_batch(loop) == alone
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if "broken on purpose" in line]) == 1, lines
+    assert any("broken on purpose" in text for text in RunReader(tmp_path / "run").info.blind_spots)
 
 
 @pytest.mark.parametrize("method", ["_enter", "_settle"])
