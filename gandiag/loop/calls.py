@@ -247,3 +247,11 @@ def detached(value: Any) -> Any:
 
 #: Whether a tensor is a wrapper inside torch.func, which must not be kept or hooked.
 is_functorch: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def is_opaque(x: Tensor) -> bool:
+    """Whether nothing can be told of where a tensor comes from.
+
+    Inside torch.func it has no storage; a sparse one has none either; one of inference mode has no version.
+    """
+    return is_functorch(x) or x.layout is not torch.strided or x.is_inference()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gandiag.loop.calls import Call, detached, ends_in_sigmoid, is_functorch, leaves
+from gandiag.loop.calls import Call, detached, ends_in_sigmoid, is_opaque, leaves
 from gandiag.loop.cast import Cast
 from gandiag.loop.ledger import Ledger
 from gandiag.loop.listener import Director, Listener
@@ -46,7 +46,7 @@ class Forwards:
         self.units, self.roles = cast.units, cast.roles
         self.nets, self.optimizers = cast.nets, cast.optimizers
         self.ledger = Ledger(self.roles)
-        self.passes = Passes(cast, self.ledger)
+        self.passes = Passes(cast, self.ledger, self._stumbled)
         self.pattern = Pattern()
         self._round_began = 0  # number of the last backward pass before this round
         self.steps = {"d": 0, "g": 0, "both": 0}
@@ -208,7 +208,7 @@ class Forwards:
             x = args[0]
             plain = x.detach() if x.requires_grad else x
             call = Call(module, owner, (plain,), kwargs, torch.is_grad_enabled())
-            if not is_functorch(x):
+            if not is_opaque(x):
                 if role == "g" and self._settled_in and not x.requires_grad:  # a latent, in most loops
                     call.inputs.append(plain)
                     call.versions.append(x._version)
@@ -221,7 +221,7 @@ class Forwards:
         # Arguments with a graph would keep it alive; what a listener needs of them is detached.
         call = Call(module, owner, detached(args), detached(kwargs), torch.is_grad_enabled())
         for x in leaves((args, kwargs)):
-            if not is_functorch(x):
+            if not is_opaque(x):
                 self._note_input(call, role, x, x.detach() if x.requires_grad else x)
         if self._chains:
             self._join(call, role)
@@ -268,18 +268,20 @@ class Forwards:
 
     def _leave(self, call: Call, role: str | None, output: Any) -> None:
         if type(output) is Tensor and output.is_floating_point():
-            if not is_functorch(output):
+            if not is_opaque(output):
                 self._note_output(call, role, output, 0)
             call.of_g = role == "g"
             self.pattern.saw(call)
         else:
             self.pattern.saw(None)
             for number, leaf in enumerate(leaves(output)):
-                if is_functorch(leaf):
-                    return
-                self._note_output(call, role, leaf, number)
+                if is_opaque(leaf):
+                    continue
+                # A network that hands on what it was given has not made it.
+                if not any(_same(leaf, x, version) for x, version in zip(call.inputs, call.versions, strict=True)):
+                    self._note_output(call, role, leaf, number)
         if role != "g":
-            self.ledger.pending.append(call)
+            self.ledger.wait(call, role)
         if role is not None and not self._trying:
             for caller in self.callers:
                 self.guard(caller.call_ended, call, role)
@@ -319,7 +321,13 @@ class Forwards:
 
     def _other_thread(self) -> bool:
         """Whether to follow the loop into this thread: notebooks and launchers run it beside the main one."""
+        if self.passes.depth:  # autograd's thread for a GPU, where checkpointing calls a network once more
+            return True
         if self.steps["d"] or self.steps["g"] or self.steps["both"] or self.ledger.pending:
             return False
         self._thread = threading.get_ident()
         return True
+
+
+def _same(output: Tensor, x: Tensor, version: int) -> bool:
+    return output._version == version and output.untyped_storage()._cdata == x.untyped_storage()._cdata

@@ -102,10 +102,15 @@ def _places(calls: list[Call]) -> list[tuple[object, ...]]:
 
 def _tell_alike(calls: list[Call]) -> None:
     """Calls on the same samples are of the same kind: D(x, y) and D(x, somebody else's y), which is to be "fake"."""
-    reals = {call.inputs[0].untyped_storage()._cdata for call in calls if call.kind is Kind.REAL and call.inputs}
+    reals = {_samples(call) for call in calls if call.kind is Kind.REAL and call.inputs}
     for call in calls:
-        if call.kind is not Kind.REAL and call.inputs and call.inputs[0].untyped_storage()._cdata in reals:
+        if call.kind is not Kind.REAL and call.inputs and _samples(call) in reals:
             call.kind = Kind.REAL
+
+
+def _samples(call: Call) -> tuple[int, int]:
+    """What lay in memory: one buffer may hold real samples first and then fakes."""
+    return call.inputs[0].untyped_storage()._cdata, call.versions[0]
 
 
 def _tell_penalties(used: list[Call], roles: Roles) -> None:

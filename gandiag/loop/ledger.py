@@ -15,7 +15,7 @@ from gandiag.loop.votes import Votes
 #: Optimizer steps after which a call is settled as evaluation: if no gradient has reached it, and if one has that no
 #: step used (a training loop may leave D out for some rounds and accumulate).
 DEAD_AFTER, STALE_AFTER = 3, 64
-#: Steps and calls that are kept while nobody knows who is who.
+#: Steps that are kept while nobody knows who is who, and calls that no gradient has reached.
 EARLY, PENDING = 16, 64
 
 
@@ -40,12 +40,34 @@ class Ledger:
         self._spent: list[tuple[int, Tensor]] = []  # losses of the last step of D
         self._conditional: dict[int, bool] = {}  # by D: its second argument is a condition, not the other side
         self._pairs: dict[int, dict[Phase, int]] = {}  # by D: calls counted as pairs while that is not known
-        self._early: list[tuple[Optimizer, list[Call]]] = []  # steps made before it was known whose they were
+        # Steps made before it was known whose they were, with the role that was then thought to be theirs.
+        self._early: list[tuple[Optimizer, list[Call], str]] = []
 
     @property
     def is_clear(self) -> bool:
         """Whether nothing waits for a step."""
         return not (self.pending or self._losses or self._by_hand)
+
+    def forget(self) -> None:
+        """Let go of all that waits."""
+        self.pending = []
+        self._losses, self._by_hand, self._spent, self._early = [], [], [], []
+
+    def wait(self, call: Call, role: str | None) -> None:
+        """A call waits for a gradient and a step."""
+        if role == "d" and self.settled_in and not call.grad_enabled:
+            self._evaluated(call)  # no gradient can reach it, and an evaluation may have thousands of such
+            return
+        self.pending.append(call)
+        if len(self.pending) > PENDING:
+            unreached = [i for i, other in enumerate(self.pending) if not (other.plain or other.inside_grad)]
+            if len(unreached) > PENDING:
+                self._evaluated(self.pending.pop(unreached[0]))
+
+    def _evaluated(self, call: Call) -> None:
+        if self._roles.of(call.owner) == "d":
+            call.kind = Kind.EVAL
+            self.tally.add(Kind.EVAL, Phase.NONE)
 
     def loss(self, number: int, value: Tensor, *, by_hand: bool) -> None:
         """Note the scalar that backward pass `number` starts from.
@@ -76,7 +98,7 @@ class Ledger:
         """An optimizer of nobody knows which role has stepped: keep what it used until that is known."""
         self._losses.clear()
         self._by_hand.clear()
-        self._early.append((optimizer, [call for call in self.pending if call.plain or call.inside_grad]))
+        self._early.append((optimizer, [call for call in self.pending if call.plain or call.inside_grad], ""))
         del self._early[:-EARLY]
         self.pending = [call for call in self.pending if not (call.plain or call.inside_grad)][-PENDING:]
 
@@ -84,7 +106,7 @@ class Ledger:
         """From now on the roles are sure: count the steps before, judged by what is known now."""
         self.settled_in = True
         early, self._early = self._early, []
-        for optimizer, calls in early:
+        for optimizer, calls, _ in early:
             used = [call for call in calls if self._roles.of(call.owner) == "d"]
             role = role_of(optimizer)
             if role is not None and used:
@@ -99,9 +121,13 @@ class Ledger:
         used, rest = self._split(role)
         if used:
             if not self.settled_in:
-                self._early.append((optimizer, used))
                 settle_kinds(used, self._roles, None)
                 role = self._role_of_joint(used) if role == "both" else role
+                self._early.append((optimizer, used, role))
+                if len(self._early) > EARLY:  # a critic that trains alone at first; its batches are not to pile up
+                    _, calls, thought = self._early.pop(0)
+                    if thought:
+                        self._settle(thought, calls)
             else:
                 role = self._settle(role, used)
         self.pending = self._age(rest, role) if rest else rest
@@ -116,6 +142,8 @@ class Ledger:
             for call in used:
                 if call.kind is Kind.FAKE:
                     self._votes.calibrate(call)
+        else:
+            self._votes.saw_fakes(used)
         self._count(used, Phase.G if role == "g" else Phase.D)
         if asked:
             for before, after, count in self._votes.settled():
@@ -192,9 +220,7 @@ class Ledger:
                 continue
             if call.plain:  # its loss has fed no step, and must not be taken for the next one's
                 self._losses = [item for item in self._losses if item[0] != call.passes]
-            if self._roles.of(call.owner) == "d":
-                call.kind = Kind.EVAL
-                self.tally.add(Kind.EVAL, Phase.NONE)
+            self._evaluated(call)
         return waiting
 
     def _losses_of(self, role: str, rest: list[Call]) -> list[Tensor]:

@@ -141,6 +141,8 @@ class Observer(Rounds):
     def _forget(self) -> None:
         self._off = self._idle = True
         self.pattern.end()
+        self._provenance.forget()
+        self.ledger.forget()
         self._end_taint()
 
     def _taint_state(self) -> int:
@@ -171,7 +173,7 @@ class Observer(Rounds):
 
     def backward_ended(self, accumulate: bool) -> None:
         """Back in the pass around this one, if there is any."""
-        if not self._busy:
+        if not self._busy and self.passes.depth:
             self.passes.end()
 
     def cleared(self, what: Optimizer | nn.Module) -> None:
@@ -229,6 +231,11 @@ class Observer(Rounds):
             self._failed("the taint pass ended early: torch.compile and a dispatch mode do not go together")
         if not self._idle and self.units.optimizers():
             self.guard(self._rescan)
+
+    def step_lost(self, optimizer: Optimizer) -> None:
+        """The last step of this optimizer has raised: what it would have used is the next one's."""
+        if self._step is not None and self._step.optimizer is optimizer:
+            self._step = None
 
     def step_skipped(self, optimizer: Optimizer) -> None:
         """A GradScaler left this step out: it counts as one that moved nothing."""

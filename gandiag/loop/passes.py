@@ -21,9 +21,11 @@ class Passes:
         inside_grad: whether the innermost one belongs to torch.autograd.grad and fills no .grad.
         number: of the last pass that filled some.
         scaling: whether losses may have been multiplied by a GradScaler.
+        failed: what to do with an error of gandiag's own in the middle of a pass.
     """
 
-    def __init__(self, cast: Cast, ledger: Ledger) -> None:
+    def __init__(self, cast: Cast, ledger: Ledger, failed: Callable[[Exception], None]) -> None:
+        self.failed = failed
         self.depth = 0
         self.inside_grad = False
         self.scaling = False
@@ -73,6 +75,12 @@ class Passes:
         """
 
         def hook(gradient: Tensor) -> None:
+            try:  # an error here would be raised by the script's own backward()
+                note(gradient)
+            except Exception as error:
+                self.failed(error)
+
+        def note(gradient: Tensor) -> None:
             if self.inside_grad:
                 if self._penalty:
                     call.inside_grad = True
@@ -89,7 +97,9 @@ class Passes:
             if call.leaf is None or leaf <= call.leaf:
                 call.leaf, call.output = leaf, output
                 cotangent = gradient.detach() if gradient.requires_grad else gradient
-                call.cotangent = cotangent if self._scale is None else cotangent / self._scale
+                if self._scale is not None:
+                    cotangent = cotangent / self._scale.to(cotangent.device, non_blocking=True)
+                call.cotangent = cotangent
 
         return hook
 

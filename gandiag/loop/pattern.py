@@ -27,8 +27,9 @@ from gandiag.loop.calls import Call, Kind, Phase, Step, is_functorch
 
 #: Rounds that must be like the one before them until the next is followed.
 AGREE = 20
-#: Events of one round that are remembered at most: a round that never ends is none.
-MOST = 128
+#: Events of one round, and calls of G among them, that are remembered at most: an evaluation between two rounds may
+#: make thousands of samples, and each event keeps its tensors alive.
+MOST, MOST_SAMPLED = 128, 16
 
 
 #: A call of the round being followed, enough to go through it once more: what was expected, the module, its input and
@@ -82,6 +83,7 @@ class Pattern:
         self._events: list[Any] = []
         self._whole = False  # the events are those of a round from its start
         self._expected: list[Any] = []
+        self._sampled = 0  # calls of G among them
         self._agreed = 0
         self._next: Any = None
         self._at = 0
@@ -97,12 +99,15 @@ class Pattern:
         """Note an event of a watched round: a Call of G or D, a Step, "clear", "backward"; None for all else."""
         if self._whole:
             self._events.append(event)
-            if event is None or len(self._events) > MOST:
+            if type(event) is Call and event.of_g:
+                self._sampled += 1
+            if event is None or len(self._events) > MOST or self._sampled > MOST_SAMPLED:
                 self.break_off()
 
     def break_off(self) -> None:
         """This round is not like others, or what is known of the nets has changed."""
         self._whole, self._agreed = False, 0
+        self._sampled = 0
         self._events.clear()
 
     def round_ended(self, first: int) -> bool:
@@ -112,6 +117,7 @@ class Pattern:
             first: number of the last backward pass before it.
         """
         events, self._events = self._events, []
+        self._sampled = 0
         whole, self._whole = self._whole, True
         if not whole:
             return False
@@ -228,9 +234,8 @@ class Pattern:
         """The round that was followed is over."""
         self.following = False
         self._whole = True
-        self._of_g.clear()
-        self._of_d.clear()
-        self._made.clear()
+        self._sampled = 0
+        self._of_g, self._of_d, self._made = [], [], {}
 
 
 def is_plain(roots: Any, weights: Any, inputs: Any, accumulate: bool, create_graph: bool) -> bool:
@@ -242,6 +247,7 @@ def is_plain(roots: Any, weights: Any, inputs: Any, accumulate: bool, create_gra
         and len(roots) == 1
         and type(roots[0]) is Tensor
         and roots[0].ndim == 0
+        and roots[0].is_floating_point()
         and type(weights[0]) is Tensor
         and not weights[0].requires_grad
     )

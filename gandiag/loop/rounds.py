@@ -63,7 +63,7 @@ class Rounds(Forwards):
                     self._pace = weakref.ref(optimizer)
             if optimizer is self._pace():
                 self._missed.clear()
-                self._end_iteration()
+                self.guard(self._end_iteration)
 
     def _end_iteration(self) -> None:
         self.iteration += 1
@@ -113,17 +113,18 @@ class Rounds(Forwards):
         return self.ledger.tally
 
     def _end_followed(self) -> None:
-        self.pattern.end()
-        self.iteration += 1
+        pattern = self.pattern
+        pattern.end()
+        self.iteration = iteration = self.iteration + 1
         self._round_began = self.passes.number
         for listener in self.listeners:
             try:
-                listener.round_followed(self.iteration, self.pattern)
+                listener.round_followed(iteration, pattern)
             except Exception as error:
                 self._stumbled(error)
         if len(self._steps_followed) > UNCOUNTED:
             _ = self.tally
-        if self.iteration % LOOK_AGAIN == 0:
+        if iteration % LOOK_AGAIN == 0:
             self._provenance.look_at_rows(True)
         else:
             self._follow_next()

@@ -7,7 +7,9 @@ deepcopy to EMA copies and with pickle into the user's files, and a patched inst
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -42,6 +44,9 @@ class Tapped(Protocol):
 
     def after_step(self, optimizer: Optimizer) -> None:
         """An optimizer has stepped."""
+
+    def step_lost(self, optimizer: Optimizer) -> None:
+        """An optimizer's last step has begun and never ended: it has raised."""
 
     def compiled(self) -> None:
         """torch.compile has wrapped something."""
@@ -195,8 +200,12 @@ class Taps:
 
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         key = id(optimizer)
-        depth = self._depth[key] = self._depth.get(key, 0) + 1
-        if depth > 1:
+        depth = self._depth.get(key, 0)
+        if depth and not _is_nested(optimizer, sys._getframe()):
+            depth = 0
+            self._tapped.step_lost(optimizer)
+        self._depth[key] = depth + 1
+        if depth:
             return None
         self.steps += 1
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
@@ -222,3 +231,21 @@ class Taps:
             return result
 
         return watched
+
+
+def _is_nested(optimizer: Optimizer, frame: FrameType) -> bool:
+    """Whether a hook was called by a step inside a step of the same optimizer.
+
+    Args:
+        optimizer: whose.
+        frame: of the hook; below it is torch's wrapper of `step`, which fires the hooks.
+    """
+    wrapper = frame.f_back
+    if wrapper is None:
+        return False
+    below = wrapper.f_back
+    while below is not None:
+        if below.f_code is wrapper.f_code and optimizer in below.f_locals.get("args", ())[:1]:
+            return True
+        below = below.f_back
+    return False

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from gandiag.loop.calls import Call, Kind
 
@@ -28,6 +29,8 @@ TAUGHT = 3
 MOST_ROWS, SOME_ROWS = 0.95, 0.1
 #: Runs of equal rows in a batch with both sides: real and fake are joined in blocks, not shuffled.
 BLOCKS = 4
+#: How far the gradients on G's fakes must point in one direction, in [0, 1], to be measured along it.
+ALIKE = 0.95
 #: Rounds after which a place that is still undecided is given up, so that looking costs nothing any more.
 GIVE_UP = 400
 
@@ -51,6 +54,14 @@ class _Lesson:
     rounds: int = 0
 
 
+@dataclass(slots=True, frozen=True)
+class _Pull:
+    """The gradient at D's output, and what it had not reproduced of its input, see `_errors`."""
+
+    cotangent: Tensor
+    errors: Tensor | None
+
+
 class Votes:
     """Gathers votes by place and says what the calls there see, once it is sure.
 
@@ -59,14 +70,15 @@ class Votes:
 
     def __init__(self) -> None:
         self._ballots: dict[Place, _Ballot] = {}
-        self._sign: dict[int, Tensor] = {}  # of each D: the gradient at the fakes of G's last step
+        self._pulled: dict[int, _Pull] = {}  # how each D was pulled on the fakes of G's last step
         self._copies: list[tuple[_Ballot, Tensor, torch.cuda.Event]] = []
         self._lessons: dict[tuple[object, ...], _Lesson] = {}
+        self._saw_fakes: set[int] = set()  # Ds in whose own steps some call is surely fake
 
     def calibrate(self, call: Call) -> None:
-        """Note the gradient at a sure fake of G's step."""
+        """Note a sure fake of G's step."""
         if call.cotangent is not None:
-            self._sign[id(call.unit)] = call.cotangent
+            self._pulled[id(call.unit)] = _Pull(call.cotangent, _errors(call, call.cotangent))
 
     @property
     def has_been_taught(self) -> bool:
@@ -109,11 +121,36 @@ class Votes:
         self._fetch()
         if ballot.kind is None and ballot.rounds < GIVE_UP:
             self._vote(ballot, call)
-        if ballot.kind is None:
+        kind = self._believed(place, ballot)
+        if kind is None:
             ballot.waiting[taken_for] = ballot.waiting.get(taken_for, 0) + 1
         elif ballot.rows is not None:
             call.guessed_rows = ballot.rows
-        return ballot.kind
+        return kind
+
+    def saw_fakes(self, used: list[Call]) -> None:
+        """Note of which units a call in D's own step is known to be fake."""
+        self._saw_fakes.update(id(call.unit) for call in used if call.kind is Kind.FAKE)
+
+    def _believed(self, place: Place, ballot: _Ballot) -> Kind | None:
+        """What a ballot has decided, but real only where something else is not.
+
+        While a D has both sides on one side of its targets, a least-squares loss pulls them the same way, and all
+        would be called real.
+        """
+        unit = place[0]
+        if ballot.kind is not Kind.REAL or unit in self._saw_fakes:
+            return ballot.kind
+        others = [other for (owner, *_), other in self._ballots.items() if owner == unit]
+        if any(o.kind in (Kind.FAKE, Kind.CAT) or (o.kind is None and o.rounds >= MORE_ROUNDS) for o in others):
+            self._saw_fakes.add(unit)
+            return ballot.kind
+        if all(other.kind is Kind.REAL for other in others):
+            for other in others:  # vote anew
+                other.kind, other.rounds = None, 0
+                other.votes.zero_()
+                other.cast.zero_()
+        return None
 
     def overrule(self, place: Place, kind: Kind) -> None:
         """The calls at a place are of this kind, whatever the votes say."""
@@ -123,24 +160,29 @@ class Votes:
     def settled(self) -> list[tuple[Kind, Kind, int]]:
         """Since it was last asked: what calls had been taken for, what they were, and how many there were."""
         found = []
-        for ballot in self._ballots.values():
-            if ballot.kind is not None and ballot.waiting:
-                found += [(before, ballot.kind, n) for before, n in ballot.waiting.items()]
+        for place, ballot in self._ballots.items():
+            kind = self._believed(place, ballot) if ballot.waiting else None
+            if kind is not None:
+                found += [(before, kind, n) for before, n in ballot.waiting.items()]
                 ballot.waiting = {}
         return found
 
     def _vote(self, ballot: _Ballot, call: Call) -> None:
-        reference = self._sign.get(id(call.unit))
-        cotangent = call.cotangent
-        if reference is None or cotangent is None or reference.device != cotangent.device:
+        known, cotangent = self._pulled.get(id(call.unit)), call.cotangent
+        if known is None or cotangent is None or known.cotangent.device != cotangent.device:
             return
         with torch.no_grad():
-            if reference.shape[1:] != cotangent.shape[1:]:
+            if known.cotangent.shape[1:] != cotangent.shape[1:]:
                 return
-            flat = cotangent.reshape(len(cotangent), -1).float()
+            flat, reference = _flat(cotangent), _flat(known.cotangent)
             # Along the reference and not its sum: the gradients of a softmax over classes sum to nothing.
-            direction = torch.nn.functional.normalize(reference.reshape(len(reference), -1).float().mean(dim=0), dim=0)
-            along = flat @ direction
+            along = flat @ normalize(reference.mean(dim=0), dim=0)
+            errors = _errors(call, cotangent)
+            if errors is not None and known.errors is not None:
+                # A D on pixels, or of two classes on points, has such shapes too; but its loss pulls all rows alike.
+                alike = normalize(reference, dim=1).mean(dim=0).norm()
+                towards = (flat * errors).sum(dim=1) * (reference * known.errors).sum().sign()
+                along = torch.where(alike < ALIKE, towards, along)
             votes = torch.where(along.abs() > 1e-3 * flat.norm(dim=1), along.sign(), 0)
             ballot.votes += votes
             ballot.cast += votes != 0
@@ -179,6 +221,26 @@ class Votes:
             if 1 + int((rows[1:] != rows[:-1]).sum()) <= BLOCKS:
                 ballot.kind = Kind.CAT
                 ballot.rows = rows.to(ballot.votes.device)
+
+
+def _errors(call: Call, cotangent: Tensor) -> Tensor | None:
+    """What an autoencoder among the Ds has not reproduced, each row of length 1, shape (n, -1).
+
+    Its loss pulls each row's output towards its input or away from it, in no direction that rows would share
+    (Zhao et al. 2016, arXiv 1609.03126; Berthelot et al. 2017, arXiv 1703.10717).
+
+    Returns:
+        None for a D whose output is of another shape than its input, or of one number.
+    """
+    x, y = call.main_input, call.output
+    if x is None or y is None or not x.shape == y.shape == cotangent.shape or y[:1].numel() < 2 or not call.intact():
+        return None
+    with torch.no_grad():
+        return normalize(_flat(y - x), dim=1)
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(len(x), -1).float()
 
 
 def place_of(call: Call, number: int, count: int) -> Place:

@@ -35,8 +35,8 @@ class Columns:
         self._numbers: dict[str, dict[int, float]] = defaultdict(dict)
         flat: list[Tensor] = []
         scalars: dict[tuple[str, torch.dtype, torch.device], tuple[list[int], list[Tensor]]] = {}
-        vectors: dict[tuple[str, ...], tuple[list[int], list[Tensor]]] = {}
-        batches: dict[tuple[str, torch.Size, torch.dtype], tuple[list[int], list[Tensor]]] = {}
+        vectors: dict[tuple[tuple[str, ...], torch.device], tuple[list[int], list[Tensor]]] = {}
+        batches: dict[tuple[str, torch.Size, torch.dtype, torch.device], tuple[list[int], list[Tensor]]] = {}
         for i, row in enumerate(rows):
             for name, value in row.scalars.items():
                 if isinstance(value, Tensor):
@@ -44,24 +44,23 @@ class Columns:
                 else:
                     self._numbers[name][i] = float(value)
             for names, vector in row.vectors.items():
-                if isinstance(vector, Tensor):
-                    _add(vectors, names, i, vector)
-                else:
-                    indices, values = vectors.setdefault(names, ([], []))
-                    indices.append(i)
-                    values += vector
-            for prefix, batch in row.batches.items():
-                _add(batches, (prefix, batch.shape, batch.dtype), i, batch)
+                each = list(vector)  # one row may hold a tensor where another holds a list
+                indices, values = vectors.setdefault((names, each[0].device), ([], []))
+                indices.append(i)
+                values += each
+            for prefix, (batch, version) in row.batches.items():
+                if batch._version == version:
+                    _add(batches, (prefix, batch.shape, batch.dtype, batch.device), i, batch)
         with torch.no_grad():
             for (name, _, _), (indices, values) in scalars.items():
                 flat.append(self._block((name,), indices, torch.stack(values)))
-            for names, (indices, values) in vectors.items():
+            for (names, _), (indices, values) in vectors.items():
                 table = torch.stack(values).float().reshape(len(indices), -1)
                 if table.shape[1] < len(names):
                     total = torch.linalg.vector_norm(table, dim=1, keepdim=True, dtype=torch.float64)
                     table = torch.cat([table, total.float()], dim=1)
                 flat.append(self._block(names, indices, table))
-            for (prefix, _, _), (indices, values) in batches.items():
+            for (prefix, *_), (indices, values) in batches.items():
                 columns = reduce(prefix, torch.stack(values).float().reshape(len(indices), -1))
                 if columns:  # else the probe that would have reduced it has been switched off
                     table = torch.stack([column.float() for column in columns.values()], dim=1)

@@ -23,15 +23,24 @@ class Outbox:
         writer: of the run directory.
         reduce: makes columns of a stack of batches, see `Probe.reduce`.
         derive: adds columns that follow from others, see `Probe.derive`.
+        lost: told of the error if a snapshot cannot be written; rows go on.
 
     Attributes:
         writer: the same.
     """
 
-    def __init__(self, writer: RunWriter, *, reduce: Reduce, derive: Callable[[dict[str, np.ndarray]], Any]) -> None:
+    def __init__(
+        self,
+        writer: RunWriter,
+        *,
+        reduce: Reduce,
+        derive: Callable[[dict[str, np.ndarray]], Any],
+        lost: Callable[[Exception], None],
+    ) -> None:
         self.writer = writer
         self._reduce = reduce
         self._derive = derive
+        self._lost = lost
         self._columns: deque[Columns] = deque()
         self._names: set[str] = set()
         self._shots: deque[tuple[int, Transfer, dict[str, str]]] = deque()
@@ -63,7 +72,11 @@ class Outbox:
             self.writer.append(columns)
         while self._shots and (wait or self._shots[0][1].ready()):
             step, transfer, meta = self._shots.popleft()
-            self.writer.snapshot(step, transfer.result(), meta)
+            try:
+                self.writer.snapshot(step, transfer.result(), meta)
+            except Exception as error:  # a disk may have room for rows and none for a thousand samples
+                self._shots.clear()
+                self._lost(error)
 
     def forget(self) -> None:
         """Let go of what is on its way."""

@@ -18,13 +18,14 @@ from gandiag.probes._blind_spots import is_compiled
 from gandiag.probes._outbox import Outbox
 from gandiag.probes._snapshots import Snapshots
 from gandiag.probes.base import PROBES, Probe, Row
+from gandiag.probes.losses import total
 from gandiag.rundir import RunWriter
 
 #: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop.
 FLUSH_ROWS, FLUSH_SECONDS = (100, 1000), 5.0
 #: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full; after them each 20th up
 #: to 2,000, then each 50th: of the others there are the losses and the counts. Measuring costs half a millisecond.
-FAST, ALL = 0.01, 300
+FAST, ALL = 0.01, 200
 #: What a probe may answer to, and columns that are gandiag's own.
 _EVENTS = ("wants_features", "call_ended", "clipped", "before_step", "after_step", "reduce", "derive")
 _NONE: dict[Any, Any] = {}
@@ -92,7 +93,12 @@ class Recorder(Listener):
             RunDirError: it cannot be written or holds something else.
         """
         self.writer = self._make_writer()
-        self._outbox = Outbox(self.writer, reduce=self._reduce, derive=lambda columns: self._ask("derive", columns))
+        self._outbox = Outbox(
+            self.writer,
+            reduce=self._reduce,
+            derive=lambda columns: self._ask("derive", columns),
+            lost=self._snapshots.give_up,
+        )
         self._offset = self.writer.last_iteration
 
     def log(self, scalars: dict[str, Any]) -> None:
@@ -106,7 +112,8 @@ class Recorder(Listener):
                 raise UsageError(f"log({name}=...): gandiag has a column {name!r} of its own; choose another name")
             if isinstance(value, Tensor) and value.numel() != 1:
                 raise UsageError(f"log({name}=...) takes one number, got a tensor of shape {tuple(value.shape)}")
-            self._logged[name] = value.detach().reshape(()) if isinstance(value, Tensor) else float(value)
+            # A copy: a running total is the script's own tensor, which it adds to.
+            self._logged[name] = value.detach().reshape(()).clone() if isinstance(value, Tensor) else float(value)
 
     # -- listening ----------------------------------------------------------------------------------------
 
@@ -192,8 +199,8 @@ class Recorder(Listener):
         """A row with the losses and the counts, and the samples for the next snapshot."""
         if self._off:
             return
-        scalars: dict[str, Tensor | float] = {"d_steps": pattern.steps["d"], "g_steps": pattern.steps["g"]}
-        scalars.update(_sums(pattern))
+        scalars = _sums(pattern)
+        scalars["d_steps"], scalars["g_steps"] = pattern.steps["d"], pattern.steps["g"]
         self._snapshots.keep_followed(pattern.seen)
         self._close_row(Row(scalars=scalars, vectors=_NONE, batches=_NONE), iteration)
         if self.wants_round(iteration + 1):
@@ -348,10 +355,4 @@ def _together() -> bool:
 
 def _sums(pattern: Pattern) -> dict[str, Tensor | float]:
     """The losses of a round that is followed, as `Losses` has them."""
-    found: dict[str, Tensor | float] = {}
-    for role, losses in pattern.losses.items():
-        if len(losses) == 1:
-            found["loss/" + role] = losses[0]
-        elif losses:
-            found["loss/" + role] = torch.stack([torch.as_tensor(x).float() for x in losses]).sum()
-    return found
+    return {"loss/" + role: total(losses) for role, losses in pattern.losses.items() if losses}

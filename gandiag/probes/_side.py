@@ -68,6 +68,8 @@ class Side:
     def add(self, part: Part) -> None:
         """Take one more batch."""
         if self.copy:
+            if not part.intact():
+                return
             part.samples = part.samples.clone()
             part.version = part.samples._version
         self._parts.append(part)

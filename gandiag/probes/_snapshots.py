@@ -21,6 +21,7 @@ from gandiag.loop.pattern import Seen
 from gandiag.probes._side import SMALL, Part, Side
 from gandiag.probes._thumbnails import thumbnails
 from gandiag.probes._transfer import Transfer
+from gandiag.probes.base import split_rows
 from gandiag.probes.logits import as_logits
 
 Embed = Callable[[Tensor], tuple[Tensor, str]]
@@ -58,10 +59,9 @@ class Snapshots:
             return
         for call in step.calls:
             if call.kind is Kind.REAL or call.kind is Kind.FAKE:
-                self._add(call.kind, call, None)
+                self._add(call, (str(call.kind),), None)
             elif call.kind is Kind.CAT and (rows := call.fake_rows) is not None:
-                self._add("real", call, ~rows)
-                self._add("fake", call, rows)
+                self._add(call, ("real", "fake"), rows)
 
     def keep_followed(self, seen: list[Seen]) -> None:
         """Take the batches of D's steps in a round that was followed; what D's loss did to them is not known."""
@@ -90,11 +90,16 @@ class Snapshots:
         try:
             tensors, meta = self._make(sides)
         except Exception as error:  # the embedder may be the user's, and samples are of any kind
-            self._off = True
-            self.failed("snapshots failed and were switched off", error)
+            self.give_up(error)
             return None
         self._taken += 1
         return Transfer(tensors), meta
+
+    def give_up(self, error: Exception) -> None:
+        """Make no more of them."""
+        self._off = True
+        self.forget()
+        self.failed("snapshots failed and were switched off", error)
 
     def forget(self) -> None:
         """Let go of all samples."""
@@ -136,20 +141,24 @@ class Snapshots:
             return {}
         return labels
 
-    def _add(self, side: str, call: Call, rows: Tensor | None) -> None:
+    def _add(self, call: Call, sides: tuple[str, ...], fake: Tensor | None) -> None:
         x = call.inputs[0] if len(call.inputs) == 1 else call.main_input
         if x is None or x.ndim < 2 or not x.shape[0]:
             return
         if not call.intact():
-            self._sides[side].copy = True  # the script fills the same buffer anew for each batch
+            for side in sides:
+                self._sides[side].copy = True  # the script fills the same buffer anew for each batch
             return
-        x, output, cotangents = x.detach(), call.output, call.cotangent
-        if rows is not None:
-            x, output, cotangents = x[rows], _per_row(output, len(rows)), _per_row(cotangents, len(rows))
-            output = None if output is None else output[rows]
-            cotangents = None if cotangents is None else cotangents[rows]
         self._probability = call.probability
-        self._sides[side].add(Part(x, x._version, output, call.probability, cotangents))
+        whole = (x.detach(), call.output, call.cotangent)
+        if fake is None:
+            parts = [whole]
+        else:
+            samples, output, cotangents = whole[0], *(_per_row(y, len(fake)) for y in whole[1:])
+            split = [split_rows(y, fake) if y is not None else (None, None) for y in (samples, output, cotangents)]
+            parts = list(zip(*split, strict=True))
+        for side, (samples, output, cotangents) in zip(sides, parts, strict=True):
+            self._sides[side].add(Part(samples, samples._version, output, call.probability, cotangents))
 
     def _full(self) -> bool:
         return all(side.full() for side in self._sides.values())

@@ -15,7 +15,7 @@ class Transfer:
     """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self._event: torch.cuda.Event | None = None
+        self._events: dict[torch.device, torch.cuda.Event] = {}  # an event is one device's
         self._host: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             if tensor.device.type == "cuda":
@@ -23,21 +23,20 @@ class Transfer:
                 slot = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 slot.copy_(tensor, non_blocking=True)
                 self._host[name] = slot
-                if self._event is None:
-                    self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                self._events.setdefault(tensor.device, torch.cuda.Event())  # type: ignore[no-untyped-call]
             else:
                 self._host[name] = tensor
         self._device = tensors
-        if self._event is not None:
-            self._event.record()
+        for device, event in self._events.items():
+            event.record(torch.cuda.current_stream(device))
 
     def ready(self) -> bool:
         """Whether `result` would not wait."""
-        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
+        return all(event.query() for event in self._events.values())  # type: ignore[no-untyped-call]
 
     def result(self) -> dict[str, np.ndarray]:
         """The tensors as arrays; waits if they are not there yet (only at the end of a run)."""
-        if self._event is not None:
-            self._event.synchronize()
+        for event in self._events.values():
+            event.synchronize()
         self._device = {}
         return {name: host.detach().numpy() for name, host in self._host.items()}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gandiag.loop import Call, Observer, Step
 from gandiag.registry import Registry
+
+#: Where the real and the fake rows stand, by mask: in most loops the same mask comes back in each round.
+_PLACES: MutableMapping[Tensor, tuple[Tensor, Tensor]] = WeakTensorKeyDictionary()
 
 
 class Row:
@@ -23,7 +27,8 @@ class Row:
         vectors: (column, column, ...) -> a tensor of that many numbers, or a list of as many 0-dim tensors. Where
             there is one column more than numbers, it gets the root of the sum of their squares.
         batches: prefix -> a tensor, such as a batch of logits, that the flush reduces to columns
-            `prefix/...` together with those of the other rows; see `Probe.reduce`.
+            `prefix/...` together with those of the other rows; see `Probe.reduce`. With it its `_version`: kept by
+            reference, it is left out if the script has written over it since.
     """
 
     __slots__ = ("batches", "iteration", "scalars", "time", "vectors")
@@ -34,18 +39,51 @@ class Row:
         time: float = 0.0,
         scalars: dict[str, Tensor | float] | None = None,
         vectors: dict[tuple[str, ...], Tensor | list[Tensor]] | None = None,
-        batches: dict[str, Tensor] | None = None,
+        batches: dict[str, tuple[Tensor, int]] | None = None,
     ) -> None:
         self.iteration = iteration
         self.time = time
         self.scalars: dict[str, Tensor | float] = {} if scalars is None else scalars
         self.vectors: dict[tuple[str, ...], Tensor | list[Tensor]] = {} if vectors is None else vectors
-        self.batches: dict[str, Tensor] = {} if batches is None else batches
+        self.batches: dict[str, tuple[Tensor, int]] = {} if batches is None else batches
 
 
 def now_and_then(iteration: int) -> bool:
     """Whether what costs more is measured now: each 10th iteration up to 200, each 100th up to 2,000, each 200th."""
     return iteration % (10 if iteration <= 200 else 100 if iteration <= 2000 else 200) == 1
+
+
+def split_rows(x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """The real and the fake rows of a batch that holds both: `x[~fake]` and `x[fake]`, without waiting for a GPU.
+
+    How many rows a mask picks is known only once it has been read. Each mask is read once; that waits for a GPU only
+    if the mask lies on it.
+
+    Args:
+        x: shape (n, ...).
+        fake: bool (n,), on any device; not to be changed any more.
+
+    Returns:
+        (real, fake), copies.
+    """
+    places = _PLACES.get(fake)
+    if places is None or places[0].device != x.device:
+        places = _PLACES[fake] = _moved((~fake).nonzero().flatten(), x), _moved(fake.nonzero().flatten(), x)
+    return x[places[0]], x[places[1]]
+
+
+def _moved(places: Tensor, x: Tensor) -> Tensor:
+    """To where `x` lies. A copy to the host must wait: it would be read before it is there."""
+    return places.to(x.device, non_blocking=x.device.type != "cpu")
+
+
+def together(numbers: list[Tensor]) -> list[Tensor]:
+    """Tensors of several devices on one of them, without waiting: on the first that is not the host."""
+    devices = {x.device: None for x in numbers}
+    if len(devices) < 2:
+        return numbers
+    home = next(device for device in devices if device.type != "cpu")
+    return [x.to(home, non_blocking=True) for x in numbers]
 
 
 class Probe:
@@ -107,6 +145,8 @@ class Names:
         key, version = id(step.optimizer), observer.units.version
         known = self._known.get(key)
         if known is None or known[0] != version or known[1] != step.role:
+            # Nets that are no longer trained must not be kept alive, and their optimizers do not come back.
+            self._known = {other: found for other, found in self._known.items() if found[0] == version}
             known = self._known[key] = (version, step.role, _walk(step, observer))
         return known[2]
 

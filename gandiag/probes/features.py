@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gandiag.loop import Call, Observer, Step
 from gandiag.loop.calls import Kind
-from gandiag.probes.base import Probe, Row, now_and_then, probe
+from gandiag.probes.base import Probe, Row, now_and_then, probe, split_rows
 
 
 @probe("features")
@@ -43,7 +43,7 @@ class Features(Probe):
             found = by_net.setdefault((id(call.unit), features.shape[1]), {})
             rows = call.fake_rows
             if call.kind is Kind.CAT and rows is not None and len(rows) == len(features):
-                found["real"], found["fake"] = features[~rows], features[rows]
+                found["real"], found["fake"] = split_rows(features, rows)
             elif call.kind in (Kind.REAL, Kind.FAKE):
                 found[str(call.kind)] = features
         for found in by_net.values():  # of several discriminators, or of scales of one, the first

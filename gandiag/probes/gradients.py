@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gandiag.loop import Observer, Step
-from gandiag.probes.base import Names, Probe, Row, probe
+from gandiag.probes.base import Names, Probe, Row, probe, together
 
 _HALF = (torch.float16, torch.bfloat16)
 _FOREACH = getattr(torch, "_foreach_norm", None)  # one kernel for all; the name is private
@@ -35,10 +35,13 @@ class Gradients(Probe):
             names, simple = columns_of([name for name, p in named if p.grad is not None], step.role), False
             gradients = [gradient for gradient in gradients if gradient is not None]
         else:
-            key = (id(step.optimizer), observer.units.version, step.role)
+            version = observer.units.version
+            key = (id(step.optimizer), version, step.role)
             known = self._columns.get(key)
             if known is None:  # what the gradients are does not change, and asking all of them costs as much as a norm
                 known = columns_of([name for name, _ in named], step.role), is_simple(gradients)
+                # Of a table that has been rebuilt nothing holds any more.
+                self._columns = {other: found for other, found in self._columns.items() if other[1] == version}
                 self._columns[key] = known
             names, simple = known
         if gradients:
@@ -84,12 +87,10 @@ def norms(tensors: list[Tensor]) -> list[Tensor]:
     Of a tensor that is sharded over ranks (FSDP's DTensor) the norm of this rank's shard: the whole one would be a
     collective, and ranks that do not measure alike would wait for each other for ever.
     """
-    home = tensors[0].device
     found = []
     for t in map(_local, tensors):
-        norm = torch.linalg.vector_norm(t, dtype=torch.float32 if t.dtype in _HALF else None).float()
-        found.append(norm.to(home, non_blocking=True) if norm.device != home else norm)
-    return found
+        found.append(torch.linalg.vector_norm(t, dtype=torch.float32 if t.dtype in _HALF else None).float())
+    return together(found)
 
 
 def _local(t: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gandiag.loop import Call, Observer, Step
+from gandiag.loop import Observer, Step
 from gandiag.loop.calls import Kind
-from gandiag.probes.base import Probe, Row, probe
+from gandiag.probes.base import Probe, Row, probe, split_rows
 
 #: Outputs kept of one batch: patch discriminators put out thousands of scores for each image.
 MOST = 1024
@@ -29,18 +29,21 @@ class Logits(Probe):
         """Keep references; the statistics are taken of a hundred iterations at once."""
         of_g = step.role == "g"
         for call in step.calls:
-            kind = call.kind
+            kind, output, probability = call.kind, call.output, call.probability
+            if output is None:
+                continue
             if kind is Kind.FAKE:
-                self._keep(row, "g/logits/fake" if of_g else "d/logits/fake", call)
+                self._keep(row, "g/logits/fake" if of_g else "d/logits/fake", output, probability)
             elif of_g:
                 continue
             elif kind is Kind.REAL:
-                self._keep(row, "d/logits/real", call)
+                self._keep(row, "d/logits/real", output, probability)
             elif kind is Kind.CAT:
                 rows = call.fake_rows
-                if rows is not None and call.output is not None and len(call.output) == len(rows):
-                    self._keep(row, "d/logits/real", call, ~rows)
-                    self._keep(row, "d/logits/fake", call, rows)
+                if rows is not None and len(output) == len(rows):
+                    real, fake = split_rows(output, rows)
+                    self._keep(row, "d/logits/real", real, probability)
+                    self._keep(row, "d/logits/fake", fake, probability)
 
     def reduce(self, prefix: str, batch: Tensor) -> dict[str, Tensor]:
         """Mean, std, quantiles and the share above zero, each of shape (t,)."""
@@ -63,17 +66,12 @@ class Logits(Probe):
         if real is not None and fake is not None:
             columns["d/accuracy"] = (real + 1 - fake) / 2
 
-    def _keep(self, row: Row, prefix: str, call: Call, rows: Tensor | None = None) -> None:
-        output = call.output
-        if output is None:
-            return
-        self._probability[prefix] = call.probability
-        if rows is not None:
-            output = output[rows]
+    def _keep(self, row: Row, prefix: str, output: Tensor, probability: bool) -> None:
+        self._probability[prefix] = probability
         if output.numel() > MOST:
             flat = output.flatten()
             output = flat[:: -(-flat.numel() // MOST)].clone()  # a view would keep all of them alive until the flush
-        row.batches[prefix] = output
+        row.batches[prefix] = output, output._version
 
 
 def as_logits(probability: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from gandiag.loop import Observer, Step
-from gandiag.probes.base import Probe, Row, probe
+from gandiag.probes.base import Probe, Row, probe, together
 
 
 @probe("losses")
@@ -14,7 +17,16 @@ class Losses(Probe):
 
     def before_step(self, step: Step, row: Row, observer: Observer) -> None:
         """Sum the scalars on their device."""
-        if not step.losses:
-            return
-        total = step.losses[0] if len(step.losses) == 1 else torch.stack([x.float() for x in step.losses]).sum()
-        row.scalars["loss/" + ("g" if step.role == "g" else "d")] = total
+        if step.losses:
+            row.scalars["loss/" + ("g" if step.role == "g" else "d")] = total(step.losses)
+
+
+def total(losses: Sequence[Tensor | float]) -> Tensor | float:
+    """The sum of the losses of one step, 0-dim float32; of one loss the loss itself.
+
+    Args:
+        losses: at least one, each a number or a tensor of one, on any device.
+    """
+    if len(losses) == 1:
+        return losses[0]
+    return torch.stack(together([torch.as_tensor(loss).float().reshape(()) for loss in losses])).sum()

@@ -32,13 +32,15 @@ class Merge:
 
     Args:
         shards: for each role, "d" or "g", how many ranks hold a whole net together; empty where each rank holds one.
+        ranks: how many there were; fewer may be added.
     """
 
-    def __init__(self, shards: Mapping[str, int] | None = None) -> None:
+    def __init__(self, shards: Mapping[str, int] | None = None, ranks: int = 1) -> None:
         self._shards = dict(shards or {})
         self._table: Columns = {"iteration": np.empty(0, np.int64)}
         self._counts: dict[str, np.ndarray] = {}  # ranks that measured it, for each row
-        self._ranks = 0
+        self._ranks = ranks
+        self._added = 0
 
     def add(self, columns: Columns) -> None:
         """Take in the table of one more rank.
@@ -47,7 +49,7 @@ class Merge:
             columns: "iteration", int64 and strictly ascending, and float32 columns of the same length; it is emptied.
         """
         iteration = columns.pop("iteration")
-        self._ranks += 1
+        self._added += 1
         rows = self._make_room(iteration)
         spread: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in [name for name in columns if _is_deviation(name)]:
@@ -70,14 +72,15 @@ class Merge:
         A row is there as soon as one rank has it, and a mean is over the ranks that have it. The norm of a sharded net
         is NaN where a rank is missing.
         """
+        ranks = max(self._ranks, self._added)
         for name, column in self._table.items():
             shards = self._shards_of(name)
             if shards:
                 # Replicas of a shard (hybrid sharding) hold the same numbers, and have been summed as well.
-                column *= np.float32((shards / self._ranks) ** 0.5)
+                column *= np.float32((shards / ranks) ** 0.5)
                 # A rank may have nothing of a small parameter, but it has a total.
                 counts = self._counts.get(_total_of(name), self._counts[name])
-                column[counts < self._ranks] = np.nan
+                column[counts < ranks] = np.nan
         return self._table
 
     def _merged(

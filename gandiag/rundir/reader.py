@@ -85,9 +85,10 @@ class RunReader:
         ranks = self.ranks if rank is None else [rank]
         if rank is None:
             self._note_missing(len(ranks))
-        if len(ranks) == 1:
+        shards = self._shards()
+        if len(ranks) == 1 and (rank is not None or not shards):
             return self._of_rank(ranks[0], wanted)
-        merge = Merge(self._shards())
+        merge = Merge(shards, self.info.ranks)
         for each in ranks:
             merge.add(self._of_rank(each, None if wanted is None else needed(wanted)))
         table = merge.result()

@@ -50,6 +50,26 @@ def dcgan64() -> Loop:
     return generator, discriminator, step_of(generator, discriminator, torch.rand(64, 3, 64, 64) * 2 - 1, latent=100)
 
 
+def large256() -> Loop:
+    """Convolutional nets of StyleGAN2's widths (Karras et al. 2020, arXiv 1912.04958) at 256x256, batch 8; for a GPU.
+
+    23 million parameters each, without its styles, noise and normalisation.
+    """
+    widths = [512, 512, 512, 512, 256, 128, 64]  # from 4x4 to 256x256
+    layers: list[nn.Module] = [nn.Linear(512, 512 * 16), nn.Unflatten(1, (512, 4, 4))]
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Conv2d(before, before, 3, 1, 1), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2)]
+        layers += [nn.Conv2d(before, after, 3, 1, 1), nn.LeakyReLU(0.2)]
+    generator = nn.Sequential(*layers, nn.Conv2d(64, 3, 1))
+    layers = [nn.Conv2d(3, 64, 1), nn.LeakyReLU(0.2)]
+    for after, before in zip(widths[-2::-1], widths[:0:-1], strict=True):
+        layers += [nn.Conv2d(before, before, 3, 1, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(before, after, 3, 2, 1), nn.LeakyReLU(0.2)]
+    head = [nn.Conv2d(512, 512, 3, 1, 1), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(512 * 16, 512), nn.LeakyReLU(0.2)]
+    discriminator = nn.Sequential(*layers, *head, nn.Linear(512, 1))
+    return generator, discriminator, step_of(generator, discriminator, torch.rand(8, 3, 256, 256) * 2 - 1, latent=512)
+
+
 def step_of(generator: nn.Module, discriminator: nn.Module, real: Tensor, *, latent: int) -> Callable[[], None]:
     """One D step and one G step with the non-saturating loss."""
     optimizers = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, discriminator)]

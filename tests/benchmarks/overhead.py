@@ -2,6 +2,7 @@
 
     python tests/benchmarks/overhead.py                    both loops, seven rounds each
     python tests/benchmarks/overhead.py mlp --rounds 3     one of them, quicker
+    python tests/benchmarks/overhead.py large --device cuda
 
 Prints a Markdown table of ratios to the same training with nothing beside it. wandb and TensorBoard are measured where
 they can be imported. One round trains once in each way, in an order that changes from round to round; what is given
@@ -28,7 +29,11 @@ from torch import nn
 import gandiag
 
 #: Of each loop: how it is built, and its iterations. A run takes ten seconds or more.
-RUNS = {"mlp": (loops_for_timing.ring, 10000), "dcgan": (loops_for_timing.dcgan64, 40)}
+RUNS = {
+    "mlp": (loops_for_timing.ring, 10000),
+    "dcgan": (loops_for_timing.dcgan64, 40),
+    "large": (loops_for_timing.large256, 500),
+}
 Beside = Callable[[nn.Module, nn.Module, Path], "tuple[AbstractContextManager[Any], Callable[[], None]]"]
 
 
@@ -108,6 +113,8 @@ def seconds(loop: str, way: Beside, iterations: int) -> float:
             for _ in range(iterations):
                 step()
                 after()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         return time.perf_counter() - start
 
 
@@ -127,17 +134,19 @@ def ways_here() -> dict[str, Beside]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("loops", nargs="*", help=f"of {', '.join(RUNS)}; all if none is given")
+    parser.add_argument("loops", nargs="*", help=f"of {', '.join(RUNS)}; mlp and dcgan if none is given")
+    parser.add_argument("--device", default="cpu", help="where nets and data are made")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--iterations", type=int, help="of one training")
     parser.add_argument("--only", nargs="*", help="parts of the names of the ways to measure")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_default_device(asked.device)
     ways = ways_here()
     if asked.only:
         ways = {name: way for name, way in ways.items() if name == "nothing" or any(o in name for o in asked.only)}
     print("| loop | beside it | ratio, median | range | runs |\n|---|---|---|---|---|")
-    for loop in asked.loops or RUNS:
+    for loop in asked.loops or ("mlp", "dcgan"):
         iterations = asked.iterations or RUNS[loop][1]
         times: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(asked.rounds):

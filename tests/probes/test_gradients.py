@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from helpers.training import Loop
 from references.recording import norm
 
-from gandiag.probes.gradients import norms
+from gandiag.probes.base import Row
+from gandiag.probes.gradients import Gradients, norms
 
 
 def test_norms_equal_sums_of_squares_for_each_parameter_and_in_total(record: Any) -> None:
@@ -67,11 +69,25 @@ def test_a_sparse_gradient_has_a_norm() -> None:
 
 def test_a_fused_optimizer_under_a_grad_scaler_is_unscaled() -> None:
     """The fused step unscales inside its kernel, after the hook: the recorded norm is without the scale."""
-    from types import SimpleNamespace
-
     from gandiag.probes.gradients import scale_of
 
     optimizer = SimpleNamespace(grad_scale=torch.tensor(1024.0))
     assert scale_of(optimizer) == 1024  # type: ignore[arg-type]
     assert scale_of(SimpleNamespace(grad_scale=None)) is None  # type: ignore[arg-type]
     assert scale_of(SimpleNamespace()) is None  # type: ignore[arg-type]
+
+
+def test_norms_of_several_devices_meet_where_nobody_waits() -> None:
+    """A net whose first layer is on the host and whose last is on a device: all norms are on that device."""
+    assert {x.device.type for x in norms([torch.ones(3), torch.ones(3, device="meta")])} == {"meta"}
+
+
+def test_what_is_known_of_an_optimizer_goes_with_the_table_of_nets() -> None:
+    """A script that makes its optimizers anew, again and again, does not fill the memory."""
+    probe, net = Gradients(), torch.nn.Linear(2, 1)
+    for version in range(20):
+        net(torch.ones(1, 2)).sum().backward()
+        step = SimpleNamespace(role="d", optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+        observer = SimpleNamespace(units=SimpleNamespace(version=version), nets=lambda role: [net])
+        probe.before_step(step, Row(), observer)  # type: ignore[arg-type]
+    assert len(probe._columns) == 1

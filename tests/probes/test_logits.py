@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from helpers.training import Loop
 from references.recording import quantile, std
 
+from gandiag.loop.calls import Kind
+from gandiag.probes.base import Row
 from gandiag.probes.logits import MOST, Logits, as_logits
 
 
@@ -65,16 +68,42 @@ def test_a_certain_probability_is_a_finite_logit() -> None:
 def test_patch_scores_are_thinned_evenly() -> None:
     """Of thousands of scores at most 1,024 are kept, from the whole of the batch, as a copy of their own."""
 
-    class Call:
-        output = torch.arange(100 * 64, dtype=torch.float32).reshape(100, 1, 8, 8)
-        probability = False
-
-    from gandiag.probes.base import Row
-
+    output = torch.arange(100 * 64, dtype=torch.float32).reshape(100, 1, 8, 8)
     row = Row()
-    Logits()._keep(row, "d/logits/real", Call())  # type: ignore[arg-type]
-    kept = row.batches["d/logits/real"]
+    Logits()._keep(row, "d/logits/real", output, False)
+    kept, _ = row.batches["d/logits/real"]
     assert MOST // 2 < len(kept) <= MOST
     assert kept[0] == 0
     assert kept[-1] >= 100 * 64 - 7
     assert kept.untyped_storage().nbytes() == kept.numel() * 4
+
+
+def test_logits_that_the_script_has_written_over_are_left_out(record: Any) -> None:
+    """D's output is kept by reference: a row of which it is not there any more is NaN, not what came after it."""
+    outputs: list[torch.Tensor] = []
+
+    def before_g(**_: Any) -> None:
+        if len(outputs) % 3 == 0:  # long after D's step has used it
+            with torch.no_grad():
+                outputs[-1].add_(100)
+
+    plain, _ = record(Loop(), 9)
+    columns, _ = record(Loop(before_d=lambda y_real, **_: outputs.append(y_real), before_g=before_g), 9)
+    changed = np.arange(9) % 3 == 2
+    for name in (name for name in plain if name.startswith(("d/logits/real", "d/accuracy"))):
+        np.testing.assert_array_equal(columns[name], np.where(changed, np.nan, plain[name]), err_msg=name)
+    for name in (name for name in plain if name.startswith(("d/logits/fake", "g/logits"))):
+        np.testing.assert_array_equal(columns[name], plain[name], err_msg=name)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 1, 3, 3)])
+def test_real_and_fake_rows_of_one_batch_are_told_apart(shape: tuple[int, ...]) -> None:
+    """`D(cat(real, fake))`: each row goes to its side, as a copy that outlives what the script does to the output."""
+    output, rows = torch.randn(shape), torch.tensor([True, False, True, False, False, True])
+    row, call = Row(), SimpleNamespace(kind=Kind.CAT, output=output, fake_rows=rows, probability=False)
+    Logits().before_step(SimpleNamespace(role="d", calls=[call]), row, None)  # type: ignore[arg-type]
+    expected = {"d/logits/real": output[[1, 3, 4]], "d/logits/fake": output[[0, 2, 5]]}
+    output.zero_()
+    assert {name: batch.tolist() for name, (batch, _) in row.batches.items()} == {
+        name: batch.tolist() for name, batch in expected.items()
+    }

@@ -11,6 +11,7 @@ import torch
 from helpers.training import Loop, N, Z
 
 import gandiag
+from gandiag.probes.losses import total
 from gandiag.rundir import RunReader
 
 
@@ -70,3 +71,24 @@ def test_a_loss_that_is_no_number_is_recorded_and_counted(record: Any, bad: floa
     columns, _ = record(loop, 3)
     assert not np.isfinite(columns["loss/d"]).any()
     assert (columns["numerics/nonfinite"] > 0).all()
+
+
+def test_one_loss_is_its_own_total() -> None:
+    """Nothing is computed for the most usual case, a tensor or a number."""
+    loss = torch.tensor(1.0)
+    assert total([loss]) is loss
+    assert total([2.5]) == 2.5
+
+
+def test_the_total_is_in_single_precision_and_takes_numbers_too() -> None:
+    """Half, double and plain numbers, with shape () or (1,)."""
+    found = total([torch.tensor([0.5], dtype=torch.half), 2.0, torch.tensor(1.0, dtype=torch.double)])
+    assert isinstance(found, torch.Tensor)
+    assert (float(found), found.dtype, found.shape) == (3.5, torch.float32, torch.Size([]))
+
+
+def test_losses_of_two_devices_have_a_total() -> None:
+    """Two Ds on two devices, and one on the host: the sum is on a device."""
+    found = total([torch.tensor(1.0), torch.tensor(2.0, device="meta"), 3.0])
+    assert isinstance(found, torch.Tensor)
+    assert found.device.type == "meta"

@@ -156,6 +156,19 @@ def test_a_scale_that_starts_too_high_is_a_few_skips_and_no_wrong_number(tmp_pat
         np.testing.assert_allclose(columns[f"loss/{role}"], loop.told[f"loss/{role}"], rtol=1e-5)
 
 
+def test_a_fused_optimizer_whose_gradients_are_unscaled_by_hand_from_some_round_on(tmp_path: Path) -> None:
+    """A script that begins to clip in mid-run: norms without the scale before and after."""
+    loop = Mixed(torch.float16, "fused", None)
+    loop.note_truth = lambda *args: None  # type: ignore[method-assign]
+    with gandiag.watch(loop.g, loop.d, run_dir=tmp_path, strict=True):
+        loop.train()
+        loop.clip = "norm"
+        loop.train()
+    columns = RunReader(tmp_path).scalars()
+    for name in ("grad/d/total", "grad/g/total"):
+        np.testing.assert_allclose(columns[name], loop.told[name], rtol=1e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("clip", CLIPS)
 def test_in_half_precision_the_norm_before_clipping_does_not_overflow(tmp_path: Path, clip: str) -> None:
     """Parameters in bfloat16 throughout, gradients that sum to more than its digits can hold."""

@@ -31,3 +31,17 @@ def test_on_a_gpu_nobody_waits() -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     np.testing.assert_array_equal(transfer.result()["a"], np.arange(1_000_000, dtype=np.float32))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_on_two_gpus_both_have_arrived() -> None:
+    """It is ready when the copies of both are, whichever is slower."""
+    slow = torch.rand(4096, 4096, device="cuda:1")
+    for _ in range(50):
+        slow = (slow @ slow).clamp(0, 1)
+    tensors = {"a": torch.ones(8, device="cuda:0"), "b": slow.sum().reshape(1)}
+    transfer = Transfer(tensors)
+    while not transfer.ready():
+        pass
+    assert transfer.result()["b"][0] == pytest.approx(float(slow.sum()))

@@ -125,6 +125,24 @@ def test_the_reader_merges_all_ranks_of_all_attempts(tmp_path: Path) -> None:
     assert run.scalars(rank=7)["iteration"].tolist() == []
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_a_sharded_norm_is_not_known_while_a_folder_is_missing(tmp_path: Path, left: int) -> None:
+    """Of four ranks' folders some are on another machine: no norm is made up of those here, and all else is read."""
+    info = {"ranks": 4, "roles": {"discriminator": {"shards": 4}}}
+    for rank in range(left):
+        writer = RunWriter(tmp_path / "run", info=info, rank=rank)
+        norms = {"grad/d/total": np.float32([3]), "grad/d/w": np.float32([3]), "grad/g/total": np.float32([2])}
+        writer.append({"iteration": np.array([1]), "loss/d": np.float32([1]), **norms})
+        writer.close()
+    run = RunReader(tmp_path / "run")
+    found = run.scalars()
+    assert np.isnan([found["grad/d/total"], found["grad/d/w"]]).all()
+    assert (found["grad/g/total"].tolist(), found["loss/d"].tolist()) == ([2], [1])
+    assert np.isnan(run.scalars(names=["grad/d/w"])["grad/d/w"]).all()
+    assert run.scalars(rank=0)["grad/d/total"].tolist() == [3]
+    assert run.notes == [f"ranks: {left} of 4 left a folder here; all is judged by those"]
+
+
 @pytest.mark.parametrize("shards", [True, "2", -1, 0, 10**9, 1.5, None])
 def test_a_foreign_count_of_shards_is_passed_over(tmp_path: Path, shards: object) -> None:
     """What run.json says is not trusted: norms are then averaged."""

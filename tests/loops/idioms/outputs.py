@@ -271,3 +271,25 @@ def dictionary_in(steps: int, truth: Truth) -> dict[str, Any]:
         og.step()
         truth.saw(real_d=1, fake_d=1, fake_g=1)
     return {"g": g, "d": d, "og": og, "od": od}
+
+
+def one_hot_samples(steps: int, truth: Truth) -> dict[str, Any]:
+    """Text and tables: samples are one-hot, by a straight-through Gumbel softmax, so that fakes equal reals exactly."""
+    classes = 3
+
+    class OneHot(Gen):
+        def forward(self, z: Tensor) -> Tensor:
+            return F.gumbel_softmax(super().forward(z), hard=True)
+
+    g, d = OneHot(outputs=classes), Disc(inputs=classes)
+    og, od = adam(g), adam(d)
+    for _ in range(steps):
+        real = F.one_hot(torch.randint(0, classes, (N,)), classes).float()
+        od.zero_grad()
+        (bce(d(real), 1.0) + bce(d(g(noise()).detach()), 0.0)).backward()
+        od.step()
+        og.zero_grad()
+        bce(d(g(noise())), 1.0).backward()
+        og.step()
+        truth.saw(real_d=1, fake_d=1, fake_g=1)
+    return {"g": g, "d": d, "og": og, "od": od}

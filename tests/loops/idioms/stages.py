@@ -183,7 +183,7 @@ def labels_flipped_and_augmented(steps: int, truth: Truth) -> dict[str, Any]:
 
 
 def energies_augmented(steps: int, truth: Truth) -> dict[str, Any]:
-    """An autoencoder as D behind augmentation: the gradient at its output has no sign that could tell anything."""
+    """An autoencoder as D behind augmentation: the gradient at its output points from its input or towards it."""
     g, d = Gen(), nn.Sequential(nn.Linear(X, 8), nn.ReLU(), nn.Linear(8, X))
     og, od = adam(g), adam(d)
     for _ in range(steps):
