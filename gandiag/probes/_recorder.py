@@ -24,8 +24,8 @@ from gandiag.rundir import RunWriter
 #: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop.
 FLUSH_ROWS, FLUSH_SECONDS = (100, 1000), 5.0
 #: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full; after them each 20th up
-#: to 2,000, then each 50th: of the others there are the losses and the counts. Measuring costs half a millisecond.
-FAST, ALL = 0.01, 200
+#: to 2,000, then each 100th: of the others there are the losses and the counts. Measuring costs half a millisecond.
+FAST, ALL = 0.01, 100
 #: What a probe may answer to, and columns that are gandiag's own.
 _EVENTS = ("wants_features", "call_ended", "clipped", "before_step", "after_step", "reduce", "derive")
 _NONE: dict[Any, Any] = {}
@@ -191,7 +191,7 @@ class Recorder(Listener):
 
     def wants_round(self, iteration: int) -> bool:
         """All of the first ones, and of a slow loop; else now and then."""
-        if iteration <= ALL or not self._fast or iteration % (20 if iteration <= 2000 else 50) == 1:
+        if iteration <= ALL or not self._fast or iteration % (20 if iteration <= 2000 else 100) == 1:
             return not self._off
         return self._most is not None and iteration >= self._most and not self._off
 

@@ -14,7 +14,7 @@ from torch import Tensor
 ROWS_SMALL, ROWS_LARGE, SMALL = 2_500, 1_000, 64
 #: Bytes of samples that are kept alive, each side; a quarter more between two looks.
 MOST_BYTES = 128 * 2**20
-#: Batches that come in before the first look at them, and between two looks at least.
+#: Batches that tell which resolutions come in turn, and that come in between two looks at least.
 LOOK = 8
 
 
@@ -44,9 +44,9 @@ class Part:
 class Side:
     """Keeps as many of the newest batches as hold the rows that a snapshot wants.
 
-    Adding one is to cost next to nothing, as it happens in each iteration: only now and then are they looked at, and
-    those let go that are too old, written over, or of another shape (progressive growing; Ds at several
-    resolutions, of which the largest is kept).
+    Adding one is to cost next to nothing, as it happens in each iteration. Where all are of one shape, one goes for
+    each that comes; else they are looked at now and then, and those let go that are too old, written over, or of
+    another shape (progressive growing; Ds at several resolutions, of which the largest is kept).
 
     Args:
         rows: that are wanted; None chooses by the samples' size.
@@ -59,8 +59,8 @@ class Side:
         self.copy = False
         self._rows = rows
         self._parts: deque[Part] = deque()
-        self._limit = LOOK
-        self._enough = 0
+        self._enough = self._limit = 0
+        self._shape: torch.Size | None = None  # of all batches, where all are alike
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -72,9 +72,14 @@ class Side:
                 return
             part.samples = part.samples.clone()
             part.version = part.samples._version
+        elif self._parts and not self._parts[-1].intact():
+            self.copy = True
         self._parts.append(part)
         if len(self._parts) > self._limit:
-            self._look()
+            if part.samples.shape == self._shape:
+                self._parts.popleft()  # as many rows as came
+            else:
+                self._look()
 
     def full(self) -> bool:
         """Whether there are rows enough."""
@@ -92,6 +97,7 @@ class Side:
         """Let go of all."""
         self._parts.clear()
         self._enough = 0
+        self._shape = None
 
     def _look(self) -> bool:
         # Of several resolutions in turn the newest may be any.
@@ -107,10 +113,12 @@ class Side:
             elif part.samples.shape[1:] == shape:
                 kept.appendleft(part)
                 count += part.samples.shape[0]
+        first = self._parts[-1].samples.shape
+        self._shape = first if all(part.samples.shape == first for part in self._parts) else None
         self._parts = kept
         missing = max(0, wanted - count)
         self._enough = len(kept) + math.ceil(missing * len(kept) / count) if count else 0
-        self._limit = self._enough + max(LOOK, self._enough // 4)
+        self._limit = self._enough if self._shape else self._enough + max(LOOK, self._enough // 4)
         return missing == 0
 
     def _wanted(self, shape: torch.Size, itemsize: int) -> int:

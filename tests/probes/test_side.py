@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gandiag.probes._side import LOOK, Part, Side
+from gandiag.probes._side import Part, Side
 
 
 def part(x: Tensor) -> Part:
@@ -42,13 +42,13 @@ def test_it_is_full_with_the_very_batch_that_fills_it(batch: int) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """A million rows later it holds a quarter more than is wanted, and a few batches."""
+    """A million rows later it holds no more than is wanted."""
     side = Side(None)
     most = 0
     for _ in range(2000):
         side.add(part(torch.zeros(500, 2)))
         most = max(most, len(side))
-    assert most <= 1.25 * 5 + LOOK
+    assert most == 5
 
 
 def test_of_several_resolutions_in_turn_the_largest_is_kept() -> None:

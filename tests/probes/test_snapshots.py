@@ -77,7 +77,7 @@ def test_a_fast_loop_has_snapshots_of_consecutive_iterations(record: Any, monkey
         seen.append({name: value.detach().clone() for name, value in tensors.items()})
 
     columns, run = record(Loop(before_d=note), 650, snapshot_rows=25 * N)
-    assert 0.2 * 650 < np.isfinite(columns["grad/d/total"]).sum() < 0.6 * 650
+    assert 0.15 * 650 < np.isfinite(columns["grad/d/total"]).sum() < 0.6 * 650
     assert np.isfinite(columns["loss/d"]).all()
     assert run.info.d_calls == {"real": {"d": 650}, "fake": {"d": 650, "g": 650}}
     steps = run.snapshot_steps()

@@ -52,7 +52,7 @@ for attempt in range({KILLS}):
         done = (tmp_path / f"{attempt}.done").stat().st_size // struct.calcsize("<d")
         folder = tmp_path / "run" / f"rank0.a{attempt}"
         rows = sum(len(read_segment(path).columns["iteration"]) for path in segment_files(folder))
-        lost = FLUSH_ROWS if done < 200 else FLUSH_ROWS_FAST
+        lost = FLUSH_ROWS if done < 100 else FLUSH_ROWS_FAST
         assert done - lost <= rows <= done + 1, f"attempt {attempt}"
         assert (tmp_path / f"{attempt}.err").read_text() == ""
         recorded += rows
