@@ -11,7 +11,7 @@ from references.recording import norm
 
 
 def test_the_ratio_is_that_of_the_weights_before_and_after(record: Any) -> None:
-    """|after - before| / |before| over all parameters of a net, in iterations 1, 11, ..., 51, and NaN elsewhere."""
+    """|after - before| / |before| over all parameters of a net, in iterations 1 and 51, and NaN elsewhere."""
     before: dict[str, list[torch.Tensor]] = {}
     expected: dict[str, dict[int, float]] = {"d": {}, "g": {}}
     done = {"d": 0, "g": 0}
@@ -28,7 +28,7 @@ def test_the_ratio_is_that_of_the_weights_before_and_after(record: Any) -> None:
     columns, _ = record(loop, 55)
     for role in ("d", "g"):
         column = columns[f"update/{role}"]
-        measured = [0, 10, 20, 30, 40, 50]
+        measured = [0, 50]
         assert np.flatnonzero(~np.isnan(column)).tolist() == measured
         np.testing.assert_allclose(column[measured], [expected[role][i + 1] for i in measured], rtol=1e-3)
 
