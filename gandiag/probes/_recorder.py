@@ -21,7 +21,8 @@ from gandiag.probes.base import PROBES, Probe, Row
 from gandiag.probes.losses import total
 from gandiag.rundir import RunWriter
 
-#: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop.
+#: Rows and seconds after which what has been measured is written; the second number of rows is for a fast loop that
+#: has done as many.
 FLUSH_ROWS, FLUSH_SECONDS = (100, 1000), 5.0
 #: Where an iteration takes less than `FAST` seconds, only the first `ALL` are measured in full; after them each 20th up
 #: to 2,000, then each 100th: of the others there are the losses and the counts. Measuring costs half a millisecond.
@@ -223,7 +224,8 @@ class Recorder(Listener):
             row.scalars.update(self._logged)
             self._logged = {}
         self._rows.append(row)
-        if len(self._rows) >= FLUSH_ROWS[self._fast] or now - self._flushed > FLUSH_SECONDS:
+        most = FLUSH_ROWS[self._fast and iteration > FLUSH_ROWS[1]]
+        if len(self._rows) >= most or now - self._flushed > FLUSH_SECONDS:
             self._write(self._flush)
         elif self._outbox is not None and self._outbox.waiting:
             self._write(self._drain)
