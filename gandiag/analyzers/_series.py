@@ -84,7 +84,8 @@ def robust_z(values: Array, *, history: Array, floor: float = 0.1) -> Array:
 def bin_medians(steps: NDArray[np.int64], values: Array, *, bins: int) -> tuple[Array, Array]:
     """Thin a long series to at most `bins` medians over equally many iterations: noise goes, levels stay.
 
-    Of iterations and not of values: in a fast loop the first iterations are measured in full and then one in twenty.
+    Of iterations and not of values: in a fast loop the first iterations are all measured in full, later ones now and
+    then.
 
     Returns:
         (steps, values), both [<= bins]; the step of a bin is that of its first value.

@@ -136,7 +136,7 @@ class Call:
 
     @property
     def fake_rows(self) -> Tensor | None:
-        """Which rows came from G, bool (n,), where real and fake rows came together; else None."""
+        """Which rows came from G, bool (n,) on the CPU, where real and fake rows came together; else None."""
         for trace in self.sources:
             if trace is not None and trace.rows is not None:
                 return trace.rows
@@ -157,7 +157,7 @@ class Trace:
     """Where a tensor came from: a unit's output, in whole or in some rows."""
 
     call: Call
-    rows: Tensor | None = None  # bool (n,): which rows; None means all of them
+    rows: Tensor | None = None  # bool (n,), on the CPU: which rows; None means all of them
     by_rows: bool = False  # found by comparing values
     by_taint: bool = False  # found by following every operation
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ from gandiag.loop.units import Owner
 _NOTHING: list[Callable[[], None] | None] = []
 
 
-class Forwards:
+class Forwards(ABC):
     """What the observer does with calls; the rest of it is in `Observer`.
 
     Args:
@@ -67,21 +68,23 @@ class Forwards:
         self._sigmoid: dict[tuple[int, type], bool] = {}
         self._thread = threading.get_ident()
 
+    # What the classes on top of this one know how to do.
+
+    @abstractmethod
     def guard(self, function: Callable[..., Any], *args: Any) -> Any:
         """See `Observer.guard`."""
-        raise NotImplementedError
 
-    def _stumbled(self, error: Exception) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _stumbled(self, error: Exception) -> None: ...
 
-    def _roles_changed(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _roles_changed(self) -> None: ...
 
-    def _watch_units(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _watch_units(self) -> None: ...
 
-    def _resumed(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _resumed(self) -> None: ...
 
     def forward_called(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """A watched class's forward; only the outermost call of a unit becomes an event."""
@@ -321,7 +324,8 @@ class Forwards:
 
     def _other_thread(self) -> bool:
         """Whether to follow the loop into this thread: notebooks and launchers run it beside the main one."""
-        if self.passes.depth:  # autograd's thread for a GPU, where checkpointing calls a network once more
+        # Autograd's own thread for a GPU, where checkpointing calls a network once more; it is none of Python's.
+        if self.passes.depth and threading.get_ident() not in {thread.ident for thread in threading.enumerate()}:
             return True
         if self.steps["d"] or self.steps["g"] or self.steps["both"] or self.ledger.pending:
             return False

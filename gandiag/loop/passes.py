@@ -76,32 +76,32 @@ class Passes:
 
         def hook(gradient: Tensor) -> None:
             try:  # an error here would be raised by the script's own backward()
-                note(gradient)
+                self._reached(call, output, leaf, gradient)
             except Exception as error:
                 self.failed(error)
 
-        def note(gradient: Tensor) -> None:
-            if self.inside_grad:
-                if self._penalty:
-                    call.inside_grad = True
-                    if not call.plain:
-                        call.passes = self.number
-                return
-            call.plain = True
-            call.passes = self.number
-            if call.closed:
-                call.targets = call.closed = ""
-            if call.targets != "dg":
-                call.targets += self._targets
-            # A D that returns (score, class scores) gets gradients at both, in no order; the score comes first.
-            if call.leaf is None or leaf <= call.leaf:
-                call.leaf, call.output = leaf, output
-                cotangent = gradient.detach() if gradient.requires_grad else gradient
-                if self._scale is not None:
-                    cotangent = cotangent / self._scale.to(cotangent.device, non_blocking=True)
-                call.cotangent = cotangent
-
         return hook
+
+    def _reached(self, call: Call, output: Tensor, leaf: int, gradient: Tensor) -> None:
+        if self.inside_grad:
+            if self._penalty:
+                call.inside_grad = True
+                if not call.plain:
+                    call.passes = self.number
+            return
+        call.plain = True
+        call.passes = self.number
+        if call.closed:
+            call.targets = call.closed = ""
+        if call.targets != "dg":
+            call.targets += self._targets
+        # A D that returns (score, class scores) gets gradients at both, in no order; the score comes first.
+        if call.leaf is None or leaf <= call.leaf:
+            call.leaf, call.output = leaf, output
+            cotangent = gradient.detach() if gradient.requires_grad else gradient
+            if self._scale is not None:
+                cotangent = cotangent / self._scale.to(cotangent.device, non_blocking=True)
+            call.cotangent = cotangent
 
     def _note_loss(self, root: Tensor, weight: Tensor | None, *, by_hand: bool) -> None:
         if self.scaling:

@@ -148,7 +148,7 @@ class Provenance:
                 share = not joined or self._share(x.grad_fn)
                 if isinstance(share, bool):
                     return Trace(call) if share else None
-                return Trace(call, _mask(share, x.device)) if share is not None else None
+                return Trace(call, _mask(share)) if share is not None else None
             joined = joined or _joins(node)
             nodes.extend(parent for parent, _ in node.next_functions)
         return None
@@ -215,7 +215,7 @@ class Provenance:
         maker = next((entry[0] for entry in reversed(entries) if entry is not None), None)
         if maker is None:
             return None
-        return Trace(maker, None if all(found) else torch.tensor(found, device=x.device), by_rows=True)
+        return Trace(maker, None if all(found) else torch.tensor(found, device="cpu"), by_rows=True)
 
 
 def _shape(node: Any, number: int = 0) -> torch.Size | None:
@@ -265,9 +265,9 @@ def _end_to_end(rows: int, shares: list[_Share], shapes: list[torch.Size | None]
     return tuple(blocks) if sum(size for size, _ in blocks) == rows else None
 
 
-def _mask(blocks: _Blocks, device: torch.device) -> Tensor:
-    """Which rows, bool (n,). Filled run by run, as a copy to a GPU would wait for it."""
-    return torch.cat([torch.full((size,), ours, dtype=torch.bool, device=device) for size, ours in blocks])
+def _mask(blocks: _Blocks) -> Tensor:
+    """Which rows, bool (n,)."""
+    return torch.tensor([ours for size, ours in blocks for _ in range(size)], device="cpu")
 
 
 def _given(call: Call, rows: int) -> list[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 
@@ -41,8 +42,8 @@ class Rounds(Forwards):
         self._pace: Callable[[], Optimizer | None] = lambda: None
         self._missed: dict[int, int] = {}  # steps of G's other optimizers since the last one of it
 
-    def _end_taint(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end_taint(self) -> None: ...
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Tell the listeners, and end the iteration if the step was G's."""

@@ -104,7 +104,7 @@ class Taint(TorchDispatchMode):
         fake = low == FAKE
         if bool((high[~fake] > OUTSIDE).any()) or bool((high == MIXED).any()) or not bool(fake.any()):
             return None
-        return Trace(maker, None if bool(fake.all()) else _placed(fake, x.device), by_taint=True)
+        return Trace(maker, None if bool(fake.all()) else fake, by_taint=True)
 
     def clean(self, x: Tensor) -> bool:
         """Whether nothing of any net is in `x`, for sure."""
@@ -237,16 +237,6 @@ class Taint(TorchDispatchMode):
 
         setattr(Tensor, name, leave)
         self._undo.append(restore)
-
-
-def _placed(rows: Tensor, device: torch.device) -> Tensor:
-    """Which rows, bool (n,), on another device. Element by element, as a copy to a GPU would wait for it."""
-    if device.type == "cpu":
-        return rows
-    mask = torch.zeros(len(rows), dtype=torch.bool, device=device)
-    for row in rows.nonzero().flatten().tolist():
-        mask[row] = True
-    return mask
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

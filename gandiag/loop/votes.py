@@ -76,8 +76,8 @@ class Votes:
         self._saw_fakes: set[int] = set()  # Ds in whose own steps some call is surely fake
 
     def calibrate(self, call: Call) -> None:
-        """Note a sure fake of G's step."""
-        if call.cotangent is not None:
+        """Note a sure fake of G's step, where anything is voted on: in most loops nothing is."""
+        if call.cotangent is not None and self._ballots:
             self._pulled[id(call.unit)] = _Pull(call.cotangent, _errors(call, call.cotangent))
 
     @property
@@ -89,8 +89,7 @@ class Votes:
         """Note what the taint pass says of a call, or that it says nothing: then its place is not to be trusted."""
         rows = call.fake_rows
         lesson = self._lessons.setdefault(place, _Lesson(call.kind, rows))
-        # On a GPU rows are not compared, which would wait: there the number of rows and their kind must do.
-        same = rows is None or lesson.rows is None or rows.device.type != "cpu" or torch.equal(rows, lesson.rows)
+        same = rows is None or lesson.rows is None or torch.equal(rows, lesson.rows)
         if lesson.kind is not call.kind or not same or (rows is None) != (lesson.rows is None):
             lesson.kind = Kind.UNKNOWN
         lesson.rounds += 1
@@ -130,7 +129,8 @@ class Votes:
 
     def saw_fakes(self, used: list[Call]) -> None:
         """Note of which units a call in D's own step is known to be fake."""
-        self._saw_fakes.update(id(call.unit) for call in used if call.kind is Kind.FAKE)
+        if self._ballots:
+            self._saw_fakes.update(id(call.unit) for call in used if call.kind is Kind.FAKE)
 
     def _believed(self, place: Place, ballot: _Ballot) -> Kind | None:
         """What a ballot has decided, but real only where something else is not.
@@ -220,7 +220,7 @@ class Votes:
             rows = share < 0
             if 1 + int((rows[1:] != rows[:-1]).sum()) <= BLOCKS:
                 ballot.kind = Kind.CAT
-                ballot.rows = rows.to(ballot.votes.device)
+                ballot.rows = rows
 
 
 def _errors(call: Call, cotangent: Tensor) -> Tensor | None:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch import Tensor
 
 from gandiag.errors import GandiagError, UsageError
 from gandiag.loop import Call, Observer, Step
@@ -16,6 +15,7 @@ from gandiag.loop.listener import Listener
 from gandiag.loop.pattern import Pattern
 from gandiag.probes._blind_spots import is_compiled
 from gandiag.probes._outbox import Outbox
+from gandiag.probes._penultimate import watch_penultimate
 from gandiag.probes._snapshots import Snapshots
 from gandiag.probes.base import PROBES, Probe, Row
 from gandiag.probes.losses import total
@@ -123,22 +123,11 @@ class Recorder(Listener):
         self._features = None
         if role != "d" or self._off or not call.grad_enabled or is_compiled(call.unit):
             return None  # torch.compile warns of global hooks, and does not call those made after it
-        last: list[Tensor] = []
 
-        def note(module: nn.Module, args: Any) -> None:
-            weight = module._parameters.get("weight")
-            if weight is not None and weight.ndim >= 2 and args and isinstance(args[0], Tensor):
-                last[:] = [args[0]]
+        def keep(features: Tensor) -> None:
+            self._features = features
 
-        # A global hook for the time of one call: a hook on the module itself would travel with copies of it.
-        handle = register_module_forward_pre_hook(note)
-
-        def end() -> None:
-            handle.remove()
-            if last and last[0].ndim >= 2 and last[0].is_floating_point():
-                self._features = last[0].detach().flatten(1)
-
-        return end
+        return watch_penultimate(keep)
 
     def call_ended(self, call: Call, role: str) -> None:
         """Hand the call to the probes."""

@@ -1,0 +1,37 @@
+"""D's penultimate features: what its last layer is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+
+def watch_penultimate(keep: Callable[[Tensor], None]) -> Callable[[], None]:
+    """Watch the layers of a call that is about to begin, by a global hook for its time.
+
+    A hook on the module itself would travel with copies of it.
+
+    Args:
+        keep: called with the features, shape (n, f), detached.
+
+    Returns:
+        To be called when the call has ended.
+    """
+    last: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any) -> None:
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.ndim >= 2 and args and isinstance(args[0], Tensor):
+            last[:] = [args[0]]
+
+    handle = register_module_forward_pre_hook(note)
+
+    def end() -> None:
+        handle.remove()
+        if last and last[0].ndim >= 2 and last[0].is_floating_point():
+            keep(last[0].detach().flatten(1))
+
+    return end
