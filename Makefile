@@ -56,6 +56,7 @@ bench: $(VENV)/.ready-to-test
 	$(BIN)/python tests/benchmarks/identity.py
 	$(BIN)/python tests/benchmarks/crash.py
 	$(BIN)/python tests/benchmarks/size.py
+	$(BIN)/python tests/benchmarks/embedders.py
 
 # The docs are Markdown and read as they are: this runs their code and follows their links.
 docs: $(VENV)/.ready-to-test

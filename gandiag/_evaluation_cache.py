@@ -19,7 +19,7 @@ from gandiag.metrics import Measure, Mode, ModeTable
 from gandiag.rundir import RunReader
 
 NAME = "evaluation.json"
-VERSION = 1
+VERSION = 2
 """To be raised whenever the same snapshots would give other numbers."""
 LARGEST = 64 << 20
 """Bytes that are read at most."""
@@ -108,7 +108,8 @@ def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _measure(fields: dict[str, Any]) -> Measure:
-    floats = {name: _number(fields[name]) for name in ("value", "low", "high", "null", "null_low", "null_high")}
+    names = ("value", "low", "high", "null", "null_low", "null_high", "p_value")
+    floats = {name: _number(fields[name]) for name in names}
     return Measure(**floats, n_real=int(fields["n_real"]), n_fake=int(fields["n_fake"]))
 
 

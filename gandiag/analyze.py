@@ -80,6 +80,7 @@ class Diagnosis:
                 "source": self.modes.source,
                 "modes": [{name: getattr(mode, name) for name in public} for mode in self.modes.modes],
             }
+        measure_fields = ("value", "low", "high", "null", "null_low", "null_high", "n_real", "n_fake")
         finding_fields = ("code", "name", "severity", "confidence", "first_step", "last_step", "message", "evidence")
         answer = plain(
             {
@@ -90,7 +91,10 @@ class Diagnosis:
                 "loss_family": self.loss_family,
                 "findings": [{name: getattr(finding, name) for name in finding_fields} for finding in self.findings],
                 "modes": modes,
-                "metrics": self.metrics,
+                "metrics": {
+                    name: {field: getattr(measure, field) for field in measure_fields}
+                    for name, measure in self.metrics.items()
+                },
                 "skipped": [{"code": skipped.code, "because": skipped.because} for skipped in self.skipped],
                 "recommendations": self.recommendations,
                 "blind_spots": self.blind_spots,

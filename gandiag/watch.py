@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import gandiag
-from gandiag.embed import embed
+from gandiag.embed import Embedder, embed, refuse_unfit_for_loops
 from gandiag.errors import GandiagError
 from gandiag.interventions import Interventions
 from gandiag.loop import Observer
@@ -49,13 +49,17 @@ class Run:
         optimizers: Sequence[Optimizer] = (),
         techniques: Sequence[str | Technique] = (),
         labels: Callable[[Tensor], Any] | None = None,
-        embedder: str = "auto",
+        embedder: str | Embedder = "auto",
         strict: bool = False,
         command: list[str] | None = None,
         options: dict[str, Any] | None = None,
         refused: Callable[[GandiagError], BaseException] = lambda error: error,
         say: Callable[[str], None] | None = None,
     ) -> None:
+        try:
+            refuse_unfit_for_loops(embedder)
+        except GandiagError as error:
+            raise refused(error) from error
         self._options = dict(options or {})
         self._command = command
         self._say = say or _say
@@ -239,7 +243,7 @@ def watch(
     optimizers: Sequence[Optimizer] | None = None,
     techniques: Sequence[str | Technique] = (),
     labels: Callable[[Tensor], Any] | None = None,
-    embedder: str = "auto",
+    embedder: str | Embedder = "auto",
     strict: bool = False,
     snapshot_rows: int | None = None,
     taint: bool = False,
@@ -258,7 +262,8 @@ def watch(
         optimizers: theirs, if they were made before this call and `ttur` is on; else found at the first step.
         techniques: such as `["r1:gamma=0.1"]`; they change the training.
         labels: gives each sample of a batch (n, ...) its mode, n integers; without it modes are clusters.
-        embedder: a name, or "auto".
+        embedder: what samples are compared in: a name that needs no fitting, "module:function", a function from a batch
+            (n, ...) to features (n, d), or "auto".
         strict: raise gandiag's own errors, for tests; by default they switch gandiag off and training goes on.
         snapshot_rows: samples in a snapshot, each side; by default 2,500 small or 1,000 large ones.
         taint: follow every tensor operation of the first 5 iterations, for loops where real and fake cannot be told
@@ -269,7 +274,7 @@ def watch(
 
     Raises:
         RunDirError: the run directory cannot be written or holds something else.
-        UsageError, UnknownName, TechniqueRefused: a technique that cannot be turned on.
+        UsageError, UnknownName, TechniqueRefused: a technique, or an embedder, that cannot be used.
     """
     settings: dict[str, Any] = {"run_dir": run_dir, "techniques": techniques, "command": own_command()}
     options: dict[str, Any] = {"snapshot_rows": snapshot_rows}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import ceil
+from math import ceil, prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gandiag.embed.base import EMBEDDERS
+from gandiag.embed._words import channels_last, cut_off, times
+from gandiag.embed.base import Shape, embedder
 
 DIMENSIONS = 512
 WIDEST = 3072
@@ -22,7 +23,20 @@ WIDEST = 3072
 SEED = 20210607
 
 
-@EMBEDDERS.register("random_projection")
+def _notes(shape: Shape) -> tuple[str, ...]:
+    factor = _factor(shape)
+    said = []
+    if factor > 1:
+        lost = cut_off(shape[1:], factor) + channels_last(shape)
+        said.append(f"samples of {times(shape)} were average-pooled by {factor}{lost}")
+    left = shape[0] * prod(size // factor for size in shape[1:]) if factor > 1 else prod(shape)
+    if left > WIDEST:
+        said.append(f"{left:,} numbers a sample were folded to {WIDEST:,} by random signs and sums")
+    said.append(f"{min(left, WIDEST):,} numbers a sample were projected to {DIMENSIONS} at random")
+    return tuple(said)
+
+
+@embedder("random_projection", notes=_notes, work=lambda shape: 4 * prod(shape))
 def random_projection(x: Tensor) -> Tensor:
     """Project each sample to 512 dimensions, images average-pooled first.
 
@@ -40,10 +54,16 @@ def _pool(x: Tensor) -> Tensor:
     pools: dict[int, Callable[[Tensor, int], Tensor]] = {3: F.avg_pool1d, 4: F.avg_pool2d, 5: F.avg_pool3d}
     if x.ndim not in pools:
         return x
-    size = x[0].numel()
-    factor = ceil((size / WIDEST) ** (1 / (x.ndim - 2)))
-    factor = min(factor, *x.shape[2:])  # never pool a side away: what is left is folded
+    factor = _factor(tuple(x.shape[1:]))
     return x if factor <= 1 else pools[x.ndim](x, factor)
+
+
+def _factor(shape: Shape) -> int:
+    """How many neighbours along each side are averaged; 1 for none."""
+    if len(shape) not in (2, 3, 4):
+        return 1
+    factor: int = ceil((prod(shape) / WIDEST) ** (1 / (len(shape) - 1)))
+    return min(factor, *shape[1:])  # never pool a side away: what is left is folded
 
 
 def _fold(rows: Tensor) -> Tensor:

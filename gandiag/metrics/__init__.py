@@ -10,10 +10,16 @@ Inputs are embeddings, one sample a row, `[n, d]`: tensors on any device, numpy 
 
 from __future__ import annotations
 
+from gandiag.metrics._latent import LatentSensitivity, latent_sensitivity, latent_sensitivity_of
 from gandiag.metrics._measure import Measure, RealReference, measure_all
+from gandiag.metrics._moments import Moments
+from gandiag.metrics._ms_ssim import PairSimilarity, ms_ssim, pair_ms_ssim
+from gandiag.metrics._pass import Comparison, RealSide
 from gandiag.metrics.base import METRICS, Metric, metric
+from gandiag.metrics.clipped import Clipped, clipped, clipped_coverage, clipped_density
+from gandiag.metrics.diversity import pair_distance, pair_diversity
 from gandiag.metrics.duplicates import Duplicates, copies, duplicates
-from gandiag.metrics.frechet import frechet
+from gandiag.metrics.frechet import frechet, frechet_between
 from gandiag.metrics.kid import kid
 from gandiag.metrics.modes import Mode, ModeTable, assign, find_modes, mode_table
 from gandiag.metrics.prdc import PRDC, coverage, density, prdc, precision, recall
@@ -22,23 +28,39 @@ from gandiag.metrics.vendi import vendi
 __all__ = [
     "METRICS",
     "PRDC",
+    "Clipped",
+    "Comparison",
     "Duplicates",
+    "LatentSensitivity",
     "Measure",
     "Metric",
     "Mode",
     "ModeTable",
+    "Moments",
+    "PairSimilarity",
     "RealReference",
+    "RealSide",
     "assign",
+    "clipped",
+    "clipped_coverage",
+    "clipped_density",
     "copies",
     "coverage",
     "density",
     "duplicates",
     "find_modes",
     "frechet",
+    "frechet_between",
     "kid",
+    "latent_sensitivity",
+    "latent_sensitivity_of",
     "measure_all",
     "metric",
     "mode_table",
+    "ms_ssim",
+    "pair_distance",
+    "pair_diversity",
+    "pair_ms_ssim",
     "prdc",
     "precision",
     "recall",

@@ -43,7 +43,7 @@ def samples(x: Samples, *, name: str, rows: int = 1) -> Tensor:
         )
     if len(tensor) < rows:
         raise ShapeError(f"{name} has {len(tensor)} rows, and this needs at least {rows}; give more samples")
-    broken = (~torch.isfinite(tensor).all(dim=1)).nonzero().flatten()
+    broken = _broken(tensor)
     if len(broken):
         some = ", ".join(str(index) for index in broken[:_NAMED_ROWS].tolist())
         more = f" and {len(broken) - _NAMED_ROWS} more" if len(broken) > _NAMED_ROWS else ""
@@ -63,6 +63,16 @@ def two_samples(real: Samples, fake: Samples, *, rows: int = 1) -> tuple[Tensor,
             f"real has {real.shape[1]} columns and fake has {fake.shape[1]}; both must come from the same embedder"
         )
     return real, fake.to(real.device)
+
+
+def _broken(rows: Tensor) -> Tensor:
+    """Indices of rows with NaN or infinity.
+
+    Sums of rows first: a row with a broken entry has a broken sum, and they take a hundredth of the time and memory.
+    The few finite rows whose sum leaves the dtype are looked at entry by entry.
+    """
+    doubtful = (~torch.isfinite(rows.sum(dim=1))).nonzero().flatten()
+    return doubtful[~torch.isfinite(rows[doubtful]).all(dim=1)]
 
 
 def _tensor(x: Samples, name: str) -> Tensor:

@@ -3,7 +3,7 @@
 - `bootstrap`: for means of one value a row (precision, coverage, ...): rows are redrawn, nothing is recomputed.
 - `jackknife`: for functions of the whole set (Fréchet distance, Vendi score). Redrawing rows would plant copies in
   the set, which both take for a loss of diversity; leaving rows out does not.
-- `prediction`: for nulls: where one more value like those seen will lie.
+- `Null`: where one more value like those seen will lie, and how odd another one is.
 
 All are 95 % intervals.
 """
@@ -11,6 +11,7 @@ All are 95 % intervals.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,19 +44,43 @@ def jackknife(value: float, leave_out: Callable[[int], float], *, groups: int) -
     return value - half, value + half
 
 
-def prediction(values: Sequence[float], *, floor: float = 0.0, widen: float = 1.0) -> Interval:
-    """Where one more value will lie, given a few.
+@dataclass(frozen=True)
+class Null:
+    """What a few values say of where one more like them will lie: a normal value of unknown mean and variance.
 
-    Args:
-        values: the few, at least two.
-        floor: the least that their standard deviation can be.
-        widen: how many times larger the new value's standard deviation is than theirs.
+    Attributes:
+        mean: of the values.
+        spread: standard deviation of the difference between their mean and one more.
+        count: how many values there are.
     """
-    array = np.asarray(values)
-    count = len(array)
-    spread = max(widen * float(array.std(ddof=1)), floor) * np.sqrt(1 + 1 / count)
-    half = float(student.ppf((1 + LEVEL) / 2, count - 1) * spread)
-    return float(array.mean() - half), float(array.mean() + half)
+
+    mean: float
+    spread: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, floor: float = 0.0, widen: float = 1.0) -> Null:
+        """From at least two values.
+
+        Args:
+            values: the few.
+            floor: the least that their standard deviation can be.
+            widen: how many times larger the new value's standard deviation is than theirs.
+        """
+        array = np.asarray(values)
+        spread = max(widen * float(array.std(ddof=1)), floor) * np.sqrt(1 + 1 / len(array))
+        return cls(float(array.mean()), float(spread), len(array))
+
+    def interval(self) -> Interval:
+        """Where one more value lies in 95 % of cases."""
+        half = float(student.ppf((1 + LEVEL) / 2, self.count - 1) * self.spread)
+        return self.mean - half, self.mean + half
+
+    def p_value(self, value: float) -> float:
+        """How often one more value would be at least as far from the mean as this one, to either side."""
+        if self.spread == 0:
+            return float(value == self.mean)
+        return float(2 * student.sf(abs(value - self.mean) / self.spread, self.count - 1))
 
 
 def share_error(share: float, rows: int) -> float:

@@ -1,30 +1,63 @@
-"""Eigenvalues of the symmetric matrices that the metrics need, in float64, always on the smaller side.
+"""The matrix work of Fréchet and Vendi in float64: products with themselves, roots, sums of singular values.
 
-For rows `X` `[n, d]` the matrices `XᵀX` `[d, d]` and `XXᵀ` `[n, n]` have the same eigenvalues but for zeros, so
-nothing larger than min(n, d) is ever decomposed.
+A square root of a non-symmetric matrix (`sqrtm`) is never taken: it is the slowest way, and it leaves imaginary parts.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_LOST = 1e-8
+"""Part of a sum of singular values that may be lost in the rounding of squares; more, and they are not squared."""
 
-def squared_singular_values(x: Float[Tensor, "n d"]) -> Float[Tensor, " r"]:
-    """The eigenvalues of `XᵀX` or of `XXᵀ`, whichever is smaller, ascending and never negative."""
-    gram = x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T
-    values: Tensor = torch.linalg.eigvalsh(gram)
+
+def gram(x: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """`Xᵀ X`, exactly symmetric on the CPU."""
+    if x.device.type != "cpu":
+        return x.T @ x
+    array = x.numpy()
+    return torch.from_numpy(array.T @ array)  # NumPy sees the symmetry and does half of torch's work
+
+
+def eigenvalues(symmetric: Float[Tensor, "d d"]) -> Float[Tensor, " d"]:
+    """Of a matrix that has none below zero: ascending, and what rounding put below zero is zero."""
+    values: Tensor = torch.linalg.eigvalsh(symmetric)
     return values.clamp(min=0)
 
 
-def covariance_root(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:
-    """Some `A` with `A Aᵀ` = the covariance of centred rows, r = min(n, d)."""
-    n, d = centred.shape
-    if n <= d:
-        return centred.T / math.sqrt(n - 1)  # a root already: nothing to decompose
-    values, vectors = torch.linalg.eigh(centred.T @ centred / (n - 1))
-    root: Tensor = vectors * values.clamp(min=0).sqrt()
+def covariance_root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d r"]:
+    """Some `A` with `A Aᵀ` = the covariance; r is d, or fewer where that has directions of no variance.
+
+    A Cholesky factor costs a tenth of an eigendecomposition, and exists wherever all directions vary.
+    """
+    factor, failed_at = torch.linalg.cholesky_ex(covariance)
+    if not int(failed_at):
+        lower: Tensor = factor
+        return lower
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
     return root
+
+
+def nuclear_norm(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """The sum of the singular values.
+
+    The eigenvalues of the smaller of `Xᵀ X` and `X Xᵀ` are their squares and come at half the price, or far less on a
+    GPU. But squares of small ones drown in the rounding of the largest. So they are used where what can be lost is
+    nothing, and the singular values themselves elsewhere, as for embeddings whose spectrum falls off steeply.
+    """
+    if 0 in x.shape:
+        return x.new_zeros(())
+    squares = eigenvalues(gram(x) if x.shape[1] <= x.shape[0] else gram(x.T))
+    # Errors of eigenvalues are as large as the rounding of the largest one: seen up to 3.3 of these, d = 2..1024. That
+    # all of them err by so much in one direction is a bound that steep spectra come nowhere near, but low ranks do.
+    rounding = len(squares) ** 0.5 * torch.finfo(squares.dtype).eps * squares[-1]
+    total = squares.sqrt().sum()
+    lost = torch.minimum(rounding / squares.sqrt().clamp(min=torch.finfo(squares.dtype).tiny), rounding.sqrt()).sum()
+    if float(lost) <= _LOST * float(total):
+        return total
+    values: Tensor = torch.linalg.svdvals(x)
+    return values.sum()

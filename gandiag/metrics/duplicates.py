@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from gandiag.errors import UsageError
-from gandiag.metrics._checks import Samples, two_samples
-from gandiag.metrics._tiles import Rows, nearest
+from gandiag.metrics._checks import Samples
+from gandiag.metrics._pass import CLOSENESS, Comparison, RealSide
 from gandiag.metrics.base import metric
-
-CLOSENESS = 0.2
-"""Nearer than a fifth of the data's own spacing is a repetition. Independent points of a plane come so close in 2.7 %
-of cases (1 - 2^-0.04), those of 10 dimensions in none; modes shrunk to half their spread do not count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +25,38 @@ class Duplicates:
         within_fake: share of fakes that (nearly) repeat another fake, in [0, 1].
         of_real: share of fakes that (nearly) repeat a real row, in [0, 1].
         radius: the distance up to which two rows counted as repeating each other.
+        of_fake: share of reals that some fake (nearly) repeats, in [0, 1].
         repeats_fake: `[m]` whether a fake repeats another one.
         repeats_real: `[m]` whether a fake repeats a real row.
+        repeated: `[n]` whether some fake repeats a real row.
     """
 
     within_fake: float
     of_real: float
     radius: float
+    of_fake: float
     repeats_fake: Bool[Tensor, " m"] = field(repr=False)
     repeats_real: Bool[Tensor, " m"] = field(repr=False)
+    repeated: Bool[Tensor, " n"] = field(repr=False)
+
+    @classmethod
+    def of(cls, seen: Comparison) -> Duplicates:
+        """What a pass over real and fake says.
+
+        Raises:
+            UsageError: the pass did not look for repetitions.
+        """
+        if seen.repeats_fake is None or seen.repeats_real is None or seen.repeated is None:
+            raise UsageError("this pass did not look for repetitions; make the RealSide with repeats=True")
+        return cls(
+            within_fake=float(seen.repeats_fake.double().mean()),
+            of_real=float(seen.repeats_real.double().mean()),
+            radius=seen.radius,
+            of_fake=float(seen.repeated.double().mean()),
+            repeats_fake=seen.repeats_fake,
+            repeats_real=seen.repeats_real,
+            repeated=seen.repeated,
+        )
 
 
 def duplicates(*, real: Samples, fake: Samples, closeness: float = CLOSENESS) -> Duplicates:
@@ -64,24 +82,8 @@ def duplicates(*, real: Samples, fake: Samples, closeness: float = CLOSENESS) ->
     >>> found.within_fake, found.of_real
     (0.5, 0.25)
     """
-    if not closeness >= 0:
-        raise UsageError(f"closeness must be 0 or more, got {closeness}")
-    real, fake = two_samples(real, fake, rows=2)
-    centre = real.mean(dim=0, dtype=torch.float64)
-    # float64 always: what is asked is whether distances are small, where rounding is relatively largest
-    a = Rows.of(real, centre=centre, dtype=torch.float64)
-    b = Rows.of(fake, centre=centre, dtype=torch.float64)
-    radius = closeness * nearest(a, a, 1)[0].quantile(0.5)
-    rounding = _rounding(b)
-    repeats_fake = nearest(b, b, 1)[0][:, 0] <= radius + rounding
-    repeats_real = nearest(b, a, 1)[0][:, 0] <= radius + rounding
-    return Duplicates(
-        within_fake=float(repeats_fake.double().mean()),
-        of_real=float(repeats_real.double().mean()),
-        radius=float(radius),
-        repeats_fake=repeats_fake.cpu(),
-        repeats_real=repeats_real.cpu(),
-    )
+    side = RealSide(real, k=1, clipped=False, kernel=False, closeness=closeness)
+    return Duplicates.of(side.against(fake))
 
 
 @metric("duplicates", better="lower", lo=0.0, hi=1.0, needs=2)
@@ -94,8 +96,3 @@ def repeating_share(*, real: Samples, fake: Samples) -> float:
 def copies(*, real: Samples, fake: Samples) -> float:
     """Share of fakes that nearly repeat a real row: the sign of memorisation, which coverage and recall reward."""
     return duplicates(real=real, fake=fake).of_real
-
-
-def _rounding(rows: Rows) -> Tensor:
-    """How large the distance between equal rows may come out, `[n]`: a square root makes much of little."""
-    return (16 * torch.finfo(rows.norms.dtype).eps * rows.norms).sqrt()

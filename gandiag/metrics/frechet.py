@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from gandiag.errors import ShapeError
 from gandiag.metrics._checks import Samples, two_samples
-from gandiag.metrics._spectral import covariance_root, squared_singular_values
+from gandiag.metrics._moments import Moments, moments
+from gandiag.metrics._spectral import covariance_root, nuclear_norm
 from gandiag.metrics.base import metric
 
 
@@ -39,6 +41,29 @@ def frechet(*, real: Samples, fake: Samples) -> float:
     return frechet_to(Gaussian.of(real), fake)
 
 
+def frechet_between(*, real: Moments, fake: Moments) -> float:
+    """The same distance from moments alone, for rows that come in batches or lie on several ranks.
+
+    Args:
+        real: moments of data, of at least 2 rows.
+        fake: moments of generated samples, of at least 2 rows.
+
+    Returns:
+        At least 0; equal to `frechet` of the rows themselves.
+
+    Raises:
+        ShapeError: widths differ, or there are fewer than 2 rows.
+
+    >>> batches = [[[0.0], [2.0]], [[4.0]]]
+    >>> frechet_between(real=Moments.over(batches), fake=Moments.of([[3.0], [5.0], [7.0]]))
+    9.0
+    """
+    if len(real.origin) != len(fake.origin):
+        widths = f"real has {len(real.origin)} columns and fake has {len(fake.origin)}"
+        raise ShapeError(f"{widths}; both must come from the same embedder")
+    return _distance(Gaussian.of_moments(real), Gaussian.of_moments(fake))
+
+
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     """One side of the distance, made once where many sets are held against the same data."""
@@ -50,21 +75,27 @@ class Gaussian:
     @classmethod
     def of(cls, x: Tensor) -> Gaussian:
         """Fit to rows `[n, d]`; centring before the product is what keeps off-centre embeddings exact."""
-        x = x.double()
-        mean = x.mean(dim=0)
-        root = covariance_root(x - mean)
+        if len(x) > x.shape[1]:
+            return cls.of_moments(moments(x))
+        rows = x.double()
+        mean = rows.mean(dim=0)
+        root = (rows - mean).T / (len(rows) - 1) ** 0.5  # a root already, and a smaller one than the covariance has
         return cls(mean, root, root.square().sum())
+
+    @classmethod
+    def of_moments(cls, known: Moments) -> Gaussian:
+        """Fit to rows of which only the moments are known."""
+        covariance = known.covariance
+        return cls(known.mean, covariance_root(covariance), covariance.trace())
 
 
 def frechet_to(real: Gaussian, fake: Tensor) -> float:
-    """The distance between a fitted Gaussian and rows `[m, d]`.
+    """The distance between a fitted Gaussian and rows `[m, d]`."""
+    return _distance(real, Gaussian.of(fake))
 
-    With `Σr = A Aᵀ` and `Σf = Bᵀ B` the trace of `(Σr Σf)^½` is the sum of the singular values of `B A`. So only
-    a symmetric matrix is decomposed, no square root of a non-symmetric one with its imaginary rounding.
-    """
-    fake = fake.double()
-    mean = fake.mean(dim=0)
-    centred = (fake - mean) / (len(fake) - 1) ** 0.5
-    shared = squared_singular_values(centred @ real.root).sqrt().sum()
-    distance = (real.mean - mean).square().sum() + real.trace + centred.square().sum() - 2 * shared
+
+def _distance(real: Gaussian, fake: Gaussian) -> float:
+    """With `Σr = A Aᵀ` and `Σf = B Bᵀ` the trace of `(Σr Σf)^½` is the sum of the singular values of `Bᵀ A`."""
+    shared = nuclear_norm(fake.root.T @ real.root)
+    distance = (real.mean - fake.mean).square().sum() + real.trace + fake.trace - 2 * shared
     return max(0.0, float(distance))  # equal sets end a rounding below 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gandiag.errors import UsageError
 from gandiag.metrics._checks import Samples, two_samples
+from gandiag.metrics._pass import Comparison
 from gandiag.metrics._tiles import TILE
 from gandiag.metrics.base import metric
 
@@ -40,6 +42,27 @@ def kid(*, real: Samples, fake: Samples, tile: int = TILE) -> float:
     n, m = len(real), len(fake)
     within = _others(real, tile) / (n * (n - 1)) + _others(fake, tile) / (m * (m - 1))
     return float(within - 2 * _pairs(real, fake, tile) / (n * m))
+
+
+def kid_of(seen: Comparison) -> tuple[float, float]:
+    """The same number from the sums of a pass over real and fake, and its standard error over both sets.
+
+    The pass makes kernels in float32: a number far smaller than the kernel's own mean, as equal distributions give, has
+    fewer digits than `kid`'s. The error is that of the statistic's linear part (Hoeffding 1948): each row's own
+    contribution, real and fake, varies as it varies over the rows. Under the null that part is nearly 0.
+
+    Raises:
+        UsageError: the pass took no sums of the kernel.
+    """
+    sums = (seen.kernel_real, seen.kernel_fake, seen.kernel_of_real, seen.kernel_of_fake)
+    if any(vector is None for vector in sums):
+        raise UsageError("this pass took no sums of the kernel; make the RealSide with kernel=True")
+    real, fake, of_real, of_fake = (vector.double() for vector in sums if vector is not None)
+    n, m = len(real), len(fake)
+    real, fake, of_real, of_fake = real / (n - 1), fake / (m - 1), of_real / m, of_fake / n
+    value = real.mean() + fake.mean() - 2 * of_real.mean()
+    variance = 4 * ((real - of_real).var() / n + (fake - of_fake).var() / m)
+    return float(value), float(variance.sqrt())
 
 
 def _pairs(a: Tensor, b: Tensor, tile: int) -> Tensor:

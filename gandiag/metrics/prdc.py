@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from gandiag.errors import UsageError
-from gandiag.metrics._checks import Samples, two_samples
-from gandiag.metrics._tiles import TILE, Rows, squared_distances, squared_radii
+from gandiag.metrics._checks import Samples
+from gandiag.metrics._pass import Comparison, RealSide
 from gandiag.metrics.base import metric
-
-_ALWAYS_EXACT = 2**20
-"""Up to so many pairs, float64 costs hundredths of a second: then there is nothing to weigh."""
-
-_TRUSTED_DIGITS = 1e3
-"""A float32 radius is trusted where it is so many times larger than the rounding of what it was made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +43,24 @@ class PRDC:
     covered: Bool[Tensor, " n"] = field(repr=False)
     k: int
 
+    @classmethod
+    def of(cls, seen: Comparison) -> PRDC:
+        """What a pass over real and fake says."""
+        in_real, covered = seen.holding > 0, seen.fakes_in > 0
+        return cls(
+            precision=_mean(in_real),
+            recall=_mean(seen.reached),
+            density=_mean(seen.holding) / seen.k,
+            coverage=_mean(covered),
+            in_real=in_real,
+            in_fake=seen.reached,
+            fake_in=seen.holding,
+            covered=covered,
+            k=seen.k,
+        )
 
-def prdc(*, real: Samples, fake: Samples, k: int = 5, tile: int = TILE) -> PRDC:
+
+def prdc(*, real: Samples, fake: Samples, k: int = 5, tile: int | None = None) -> PRDC:
     """Compare two sets of embeddings by the balls around their rows.
 
     All four depend on n, m, k and the embedding: equal distributions do not give 1 (at d = 512 precision is
@@ -62,10 +70,11 @@ def prdc(*, real: Samples, fake: Samples, k: int = 5, tile: int = TILE) -> PRDC:
         real: embeddings of data, `[n, d]`.
         fake: embeddings of generated samples from the same embedder, `[m, d]`.
         k: which nearest neighbour sets a ball's radius.
-        tile: rows that are compared at a time; memory is O(tile x max(n, m)). It never changes the answer.
+        tile: rows that are compared at a time, with twice as many of the other set. It never changes the answer.
 
     Returns:
-        The four numbers and the vectors behind them, on the CPU.
+        The four numbers and the vectors behind them, on the CPU. They are exact: what float64 and one pair after the
+        other would give.
 
     Raises:
         ShapeError: widths differ, a set has `k` rows or fewer, or rows are not finite.
@@ -75,30 +84,9 @@ def prdc(*, real: Samples, fake: Samples, k: int = 5, tile: int = TILE) -> PRDC:
     >>> prdc(real=square, fake=[[0.0, 0.0], [0.0, 0.1], [0.1, 0.0]], k=1).coverage
     0.75
     """
-    if k < 1 or tile < 1:
-        raise UsageError(f"k and tile must be at least 1, got k={k} and tile={tile}")
-    real, fake = two_samples(real, fake, rows=k + 1)
-    balls = _balls(real, fake, k, tile)
-    in_fake = torch.empty(len(real), dtype=torch.bool, device=real.device)
-    covered = torch.empty_like(in_fake)
-    fake_in = torch.zeros(len(fake), dtype=torch.int64, device=real.device)
-    for part, d2 in squared_distances(balls.real, balls.fake, tile=tile, slack=True):
-        inside = d2 <= balls.real_radii[part, None]
-        covered[part] = inside.any(dim=1)
-        fake_in += inside.sum(dim=0)
-        in_fake[part] = d2.sub_(balls.fake_radii).amin(dim=1) <= 0
-    in_real = fake_in > 0
-    return PRDC(
-        precision=_mean(in_real),
-        recall=_mean(in_fake),
-        density=_mean(fake_in) / k,
-        coverage=_mean(covered),
-        in_real=in_real.cpu(),
-        in_fake=in_fake.cpu(),
-        fake_in=fake_in.cpu(),
-        covered=covered.cpu(),
-        k=k,
-    )
+    size = None if tile is None else (tile, 2 * tile)
+    side = RealSide(real, k=k, clipped=False, repeats=False, kernel=False, size=size)
+    return PRDC.of(side.against(fake))
 
 
 @metric("precision", better="higher", lo=0.0, hi=1.0, needs=6)
@@ -123,33 +111,6 @@ def density(*, real: Samples, fake: Samples, k: int = 5) -> float:
 def coverage(*, real: Samples, fake: Samples, k: int = 5) -> float:
     """Share of reals whose own ball holds a fake: low where modes are missing. Blind to shrunken ones."""
     return prdc(real=real, fake=fake, k=k).coverage
-
-
-@dataclass(frozen=True, eq=False)
-class _Balls:
-    real: Rows
-    fake: Rows
-    real_radii: Float[Tensor, " n"]  # squared
-    fake_radii: Float[Tensor, " m"]  # squared
-
-
-def _balls(real: Tensor, fake: Tensor, k: int, tile: int) -> _Balls:
-    """Rows and radii, in float32 where that is provably enough and in float64 elsewhere."""
-    fits = len(real) * len(fake) > _ALWAYS_EXACT and real.device.type == "cpu"  # elsewhere float32 may mean TF32
-    for dtype in (torch.float32, torch.float64) if fits else (torch.float64,):
-        centre = real.mean(dim=0, dtype=torch.float64)
-        a = Rows.of(real, centre=centre, dtype=dtype, tile=tile)
-        b = Rows.of(fake, centre=centre, dtype=dtype, tile=tile)
-        balls = _Balls(a, b, squared_radii(a, k, tile=tile), squared_radii(b, k, tile=tile))
-        if dtype == torch.float64 or (_trusted(a, balls.real_radii) and _trusted(b, balls.fake_radii)):
-            break
-    return balls
-
-
-def _trusted(rows: Rows, radii: Tensor) -> bool:
-    """Whether no radius is lost in the rounding of `|a|² + |b|² - 2 a·b`; tight, far-off clusters lose it."""
-    rounding = torch.finfo(radii.dtype).eps * rows.norms
-    return bool((radii >= _TRUSTED_DIGITS * rounding).all())
 
 
 def _mean(vector: Tensor) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from gandiag.loop.layers import multiplies
+
 
 def watch_penultimate(keep: Callable[[Tensor], None]) -> Callable[[], None]:
     """Watch the layers of a call that is about to begin, by a global hook for its time.
@@ -23,8 +25,7 @@ def watch_penultimate(keep: Callable[[Tensor], None]) -> Callable[[], None]:
     last: list[Tensor] = []
 
     def note(module: nn.Module, args: Any) -> None:
-        weight = module._parameters.get("weight")
-        if weight is not None and weight.ndim >= 2 and args and isinstance(args[0], Tensor):
+        if args and isinstance(args[0], Tensor) and multiplies(module):
             last[:] = [args[0]]
 
     handle = register_module_forward_pre_hook(note)

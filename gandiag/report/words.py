@@ -202,7 +202,11 @@ def reading(name: str, measure: Json, *, beside: Mapping[str, Json] = MappingPro
         return "samples lie in thin regions of the data" if worse_than_real else "samples crowd into the densest spots"
     if name == "vendi":
         return f"{percent(value / null)} of the variety of real data" if null else "more variety than real data"
-    if name in ("frechet", "kid") and value > null > 0:
+    if name == "clipped_coverage" and worse_than_real:
+        return f"{percent(value)} of the real data is generated as often as it should be"
+    if name == "clipped_density" and worse_than_real:
+        return f"{percent(value)} of the samples are as good as real data"
+    if name == "frechet" and value > null > 0:
         return f"{value / null:,.1f} times as far from the data as real data is from itself"
     if name in ("frechet", "kid") and value > null:
         return "farther from the data than real data is from itself"

@@ -4,11 +4,19 @@ import pytest
 import torch
 
 from gandiag.embed import EMBEDDERS, embed, explain
-from gandiag.errors import GandiagError, ShapeError
+from gandiag.errors import GandiagError, ShapeError, UsageError
+
+SHAPES = [(7, 2), (7, 1, 8, 8), (7, 3, 40, 40), (7, 2, 5000), (7, 9000)]
 
 
-@pytest.mark.parametrize("name", ["identity", "random_projection"])
-@pytest.mark.parametrize("shape", [(7, 2), (7, 1, 8, 8), (7, 3, 40, 40), (7, 2, 5000), (7, 9000)])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *((name, shape) for name in ("identity", "random_projection") for shape in SHAPES),
+        ("random_convolution", (7, 1, 8, 8)),
+        ("random_convolution", (7, 3, 40, 40)),
+    ],
+)
 def test_one_float_row_for_each_sample_and_the_global_stream_stays(name: str, shape: tuple[int, ...]) -> None:
     """Every embedder returns [n, d] float32 without a graph, twice the same, and draws from no global stream."""
     x = torch.randn(shape, requires_grad=True)
@@ -30,7 +38,7 @@ def test_auto_takes_small_samples_as_they_are_and_says_why() -> None:
     assert embed(small)[1] == "identity"
     assert embed(large)[1] == "random_projection"
     assert "64 numbers" in explain(small)
-    assert "3072 numbers" in explain(large)
+    assert "3,072 numbers" in explain(large)
 
 
 def test_an_embedder_of_ones_own_by_name() -> None:
@@ -61,4 +69,20 @@ def test_what_is_no_batch_is_refused() -> None:
 
 def test_the_registry_finds_the_embedders_by_itself() -> None:
     """No list is kept by hand."""
-    assert {"identity", "random_projection"} <= set(EMBEDDERS.names())
+    found = {"identity", "random_projection", "random_convolution", "pca", "discriminator", "inception", "dinov2"}
+    assert found <= set(EMBEDDERS.names())
+
+
+def test_a_function_is_an_embedder_too() -> None:
+    """A function is called as it is, and named after itself."""
+    features, name = embed(torch.ones(4, 6), embedder=torch.neg)
+    assert name == "neg"
+    assert torch.equal(features, -torch.ones(4, 6))
+    with pytest.raises(UsageError, match="a name or a function"):
+        embed(torch.ones(4, 6), embedder=3)
+
+
+def test_what_must_be_fitted_is_refused_in_a_training_loop() -> None:
+    """Components of one batch would differ from those of the next: the error says what to call."""
+    with pytest.raises(UsageError, match=r"fit\(real, embedder='pca'\)"):
+        embed(torch.ones(4, 6), embedder="pca")

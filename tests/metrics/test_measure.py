@@ -11,9 +11,14 @@ from references.mixtures import mixture
 
 from gandiag.errors import ShapeError, UsageError
 from gandiag.metrics import METRICS, RealReference, measure_all
-from gandiag.metrics._intervals import bootstrap, jackknife, prediction, share_error
+from gandiag.metrics._intervals import Null, bootstrap, jackknife, share_error
+from gandiag.metrics._measure import LONGEST
+from gandiag.metrics._pool import list_length
 
-NAMES = {"precision", "recall", "density", "coverage", "frechet", "vendi", "duplicates", "copies"}
+NAMES = {
+    *("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage"),
+    *("kid", "frechet", "vendi", "duplicates", "copies"),
+}
 D = 16
 
 
@@ -86,6 +91,36 @@ def test_unequal_sizes_are_made_equal(held, fakes, used):
     assert 0.8 < found["coverage"].value / found["coverage"].null < 1.1
 
 
+def test_very_unequal_sizes_have_a_null_too():
+    """Few fakes against many reals: lists for many splits would be too long, and passes take their place."""
+    assert list_length(5, 24 / 700) > LONGEST
+    found = measure_all(real=some(0, n=400), held_out=some(1), fake=some(2, n=24), draws=10)
+    assert not any(outside(measure) for measure in found.values())
+    assert 0 < found["coverage"].null < 1
+
+
+def test_p_values_say_what_intervals_say():
+    """A value outside its null's interval has a p below 5 %, one inside has not."""
+    for fake in (some(2), some(2, kept=15), some(2, std=0.25)):
+        found = measure_all(real=some(0), held_out=some(1), fake=fake, draws=10)
+        assert {name for name, m in found.items() if m.p_value < 0.05} >= {n for n, m in found.items() if outside(m)}
+        assert all(0 <= measure.p_value <= 1 for measure in found.values())
+    assert found["density"].p_value < 1e-6
+
+
+def test_cautions_name_what_makes_numbers_mean_little():
+    """Too few rows for the dimensions, or for k; data that repeat themselves; fakes that were left out."""
+    reference = RealReference(real=some(0), held_out=some(1))
+    assert reference.cautions(some(2)) == ()
+    (one,) = reference.cautions(some(2, n=400))
+    assert "300 of the 400 fakes" in one
+    few, k = RealReference(real=some(0, n=30), held_out=some(1, n=30), k=6).cautions(some(2, n=30))
+    assert "below 32" in few
+    assert "k = 6" in k
+    (repeated,) = RealReference(real=np.tile(some(0, n=100), (3, 1)), held_out=some(1)).cautions(some(2))
+    assert "100% of the data repeat" in repeated
+
+
 def test_is_deterministic_and_touches_no_global_stream():
     """Same rows and seed, same numbers; whatever was measured before; the global random states stay."""
     before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()
@@ -102,14 +137,14 @@ def test_values_are_those_of_the_functions():
     """A measure's value is what the metric itself returns for the same rows."""
     found = measure_all(real=some(0), held_out=some(1), fake=some(2), draws=10)
     for name, measure in found.items():
-        assert measure.value == pytest.approx(METRICS[name](real=some(0), fake=some(2)), rel=1e-9), name
+        assert measure.value == pytest.approx(METRICS[name](real=some(0), fake=some(2)), rel=1e-9, abs=1e-6), name
 
 
 def test_a_measure_is_strict_json():
     """Each measure becomes JSON with the fields that the command line promises."""
     found = measure_all(real=some(0), held_out=some(1), fake=some(2), draws=10)
     fields = json.loads(json.dumps(found["coverage"].to_json(), allow_nan=False))
-    assert set(fields) == {"value", "low", "high", "null", "null_low", "null_high", "n_real", "n_fake"}
+    assert set(fields) == {"value", "low", "high", "null", "null_low", "null_high", "p_value", "n_real", "n_fake"}
 
 
 def test_too_few_rows_and_splits_are_refused():
@@ -150,8 +185,10 @@ def test_the_prediction_covers():
     inside = 0
     for _ in range(400):
         *seen, new = rng.normal(size=9)
-        low, high = prediction(seen)
+        null = Null.of(seen)
+        low, high = null.interval()
         inside += low <= new <= high
+        assert (null.p_value(new) >= 0.05) == (low <= new <= high)
     assert 0.90 <= inside / 400 <= 0.99
 
 

@@ -11,6 +11,7 @@ from helpers.training import Loop
 from references.recording import dead_share, mean_similarity, participation_ratio
 from torch import nn
 
+from gandiag.probes._penultimate import watch_penultimate
 from gandiag.probes.features import feature_statistics, participation, similarity
 
 
@@ -81,6 +82,18 @@ def test_the_penultimate_layer_is_what_the_last_layer_with_weights_gets(record: 
         np.testing.assert_allclose(
             columns[name][[0, 10, 20]], [float(expected[i][name]) for i in (0, 10, 20)], rtol=1e-4, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+def test_layers_whose_weights_are_made_of_others_count(norm: Any) -> None:
+    """Where each layer of D is spectral-normed, in either style, the last one's input is still found."""
+    net = nn.Sequential(norm(nn.Linear(3, 5)), nn.ReLU(), norm(nn.Linear(5, 1))).eval()
+    kept: list[torch.Tensor] = []
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    end = watch_penultimate(kept.append)
+    net(x)
+    end()
+    torch.testing.assert_close(kept, [net[:2](x).detach()])
 
 
 def test_a_batch_of_one_is_measured_without_an_error(record: Any) -> None:

@@ -1,0 +1,97 @@
+"""One set against itself: how far each row's nearest neighbours are, and what the kernel distance needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gandiag.metrics import _exact
+from gandiag.metrics._kernel import Shifts, cubes
+from gandiag.metrics._tiles import Nearest, Rows, blocks
+
+_SPARE = 1
+"""Neighbours kept beyond the k-th: which of two nearly equal ones is nearer is settled exactly among them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """What a set says about itself.
+
+    Attributes:
+        distances: to each row's k nearest other rows, nearest first; exact but for uncertain rows.
+        indices: of those rows.
+        uncertain: rows whose neighbours rounding may have hidden.
+        kernel: sum of the kernel over all other rows; None if it was not asked for.
+    """
+
+    distances: Float[Tensor, "n k"]
+    indices: Int[Tensor, "n k"]
+    uncertain: Bool[Tensor, " n"]
+    kernel: Float[Tensor, " n"] | None
+
+    @property
+    def radii(self) -> Float[Tensor, " n"]:
+        """The distance to the k-th nearest other row."""
+        return self.distances[:, -1]
+
+    @property
+    def spacing(self) -> Float[Tensor, " n"]:
+        """The distance to the nearest other row."""
+        return self.distances[:, 0]
+
+    def settled(self, x: Tensor, centre: Tensor) -> Within:
+        """The same with the neighbours of uncertain rows found again in float64."""
+        which = self.uncertain.nonzero().flatten()
+        distances, indices = self.distances.clone(), self.indices.clone()
+        if len(which):
+            distances[which], indices[which] = _exact.nearest(x, which, x, distances.shape[1], centre=centre)
+        return Within(distances, indices, torch.zeros_like(self.uncertain), self.kernel)
+
+
+def within(
+    x: Tensor, rows: Rows, k: int, *, shifts: Shifts | None = None, size: tuple[int, int] | None = None
+) -> Within:
+    """Look at all pairs of one set.
+
+    Args:
+        x: the rows as they were given, `[n, d]`.
+        rows: the same, centred and rounded, which the products are made of.
+        k: neighbours to find, below n.
+        shifts: of the kernel, if its sums are wanted.
+        size: rows and columns of a block.
+    """
+    n = len(x)
+    found = Nearest(n, min(k + _SPARE, n - 1), rows.x)
+    kernel = None if shifts is None else torch.zeros(n, dtype=torch.float64, device=x.device)
+    spare: Tensor | None = None
+    for block in blocks(rows, rows, size=size):
+        here, columns, _, d2 = block
+        beyond = max(0, min(here.stop, columns.stop) - columns.start)
+        right = slice(columns.start + beyond, columns.stop)
+        found.see(here, d2, first=columns.start)
+        if beyond < d2.shape[1]:
+            found.see(right, d2[:, beyond:], first=here.start, dim=0)
+        if kernel is not None and shifts is not None:
+            spare = torch.empty_like(d2) if spare is None or spare.numel() < d2.numel() else spare
+            values = cubes(block, shifts, shifts, spare.flatten()[: d2.numel()].view(d2.shape))
+            if beyond:
+                values[:, :beyond].diagonal().zero_()
+            kernel[here] += values.sum(dim=1)
+            kernel[right] += values[:, beyond:].sum(dim=0)
+    return _settled(x, rows, found, k, kernel)
+
+
+def _settled(x: Tensor, rows: Rows, found: Nearest, k: int, kernel: Tensor | None) -> Within:
+    """Exact distances of the candidates, and whether any row outside them could be among the nearest k."""
+    n = len(x)
+    distances, indices = _exact.settle(x, torch.arange(n, device=x.device), x, found.indices, k)
+    radii = distances[:, -1]
+    if found.k == n - 1:
+        uncertain = torch.zeros(n, dtype=torch.bool, device=x.device)
+    else:
+        uncertain = found.d2.amax(dim=1).double() - rows.rounding(radii) <= radii.square()
+        uncertain |= rows.lost
+    return Within(distances, indices, uncertain, kernel)
