@@ -15,12 +15,13 @@ from gandiag.metrics._measure import Measure, RealReference, measure_all
 from gandiag.metrics._moments import Moments
 from gandiag.metrics._ms_ssim import PairSimilarity, ms_ssim, pair_ms_ssim
 from gandiag.metrics._pass import Comparison, RealSide
+from gandiag.metrics._ranks import compare_over_ranks
 from gandiag.metrics.base import METRICS, Metric, metric
 from gandiag.metrics.clipped import Clipped, clipped, clipped_coverage, clipped_density
 from gandiag.metrics.diversity import pair_distance, pair_diversity
 from gandiag.metrics.duplicates import Duplicates, copies, duplicates
 from gandiag.metrics.frechet import frechet, frechet_between
-from gandiag.metrics.kid import kid
+from gandiag.metrics.kid import kid, kid_of
 from gandiag.metrics.modes import Mode, ModeTable, assign, find_modes, mode_table
 from gandiag.metrics.prdc import PRDC, coverage, density, prdc, precision, recall
 from gandiag.metrics.vendi import vendi
@@ -44,6 +45,7 @@ __all__ = [
     "clipped",
     "clipped_coverage",
     "clipped_density",
+    "compare_over_ranks",
     "copies",
     "coverage",
     "density",
@@ -52,6 +54,7 @@ __all__ = [
     "frechet",
     "frechet_between",
     "kid",
+    "kid_of",
     "latent_sensitivity",
     "latent_sensitivity_of",
     "measure_all",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gandiag.metrics._exact import nearest, within_reach
 from gandiag.metrics._kernel import Shifts, cubes
+from gandiag.metrics._team import ALONE, Team
 from gandiag.metrics._tiles import Block, Rows, block_size, blocks, parts
 
 
@@ -49,14 +50,14 @@ class Balls:
         holding: `[m]` real balls that hold each fake.
     """
 
-    def __init__(self, real: Side, fake: Side, radii: Tensor, numbers: int) -> None:
-        self._real, self._fake, self._radii = real, fake, radii
+    def __init__(self, real: Side, fake: Side, radii: Tensor, numbers: int, mine: Tensor) -> None:
+        self._real, self._fake, self._radii, self._mine = real, fake, radii, mine
         self._low, self._high = real.bounds(radii)
         n, m, device = len(real.x), len(fake.x), real.x.device
         self.fakes_in = torch.zeros(n, dtype=torch.int64, device=device)
         self.holding = torch.zeros(m, dtype=torch.int64, device=device)
         self._open = torch.zeros(numbers, n, dtype=torch.bool, device=device)
-        self._open |= real.asked
+        self._open |= real.asked & mine
 
     def know(self, radii: Tensor) -> None:
         """Take in the radii that were uncertain; where another one changed, nothing that was counted holds."""
@@ -64,7 +65,7 @@ class Balls:
         if changed.any():
             self.fakes_in.zero_()
             self.holding.zero_()
-            self._open.fill_(True)
+            self._open.copy_(self._mine.expand_as(self._open))
         self._radii = radii
 
     def see(self, block: Block, spare: Tensor) -> None:
@@ -95,8 +96,8 @@ class Reached:
         reached: `[n]` whether a real does.
     """
 
-    def __init__(self, real: Side, fake: Side, numbers: int) -> None:
-        self._real, self._fake, self._radii = real, fake, fake.radii
+    def __init__(self, real: Side, fake: Side, numbers: int, mine: Tensor) -> None:
+        self._real, self._fake, self._radii, self._mine = real, fake, fake.radii, mine
         self._low, self._high = fake.bounds(fake.radii)
         self._low = self._low.masked_fill(fake.asked, -torch.inf)  # they are asked at the end
         self._high = self._high.masked_fill(fake.asked, -torch.inf)
@@ -120,8 +121,10 @@ class Reached:
         for number, columns in enumerate(parts(len(fake.x), wide)):
             self._ask((self._open[number] & ~self.reached).nonzero().flatten(), columns, centre)
         late = fake.asked.nonzero().flatten()
-        if len(late):
-            self.reached |= within_reach(real.x, fake.x[late], radii[None, late], centre=centre).any(dim=1)
+        rows = self._mine.nonzero().flatten()
+        if len(late) and len(rows):
+            inside = within_reach(real.x[rows], fake.x[late], radii[None, late], centre=centre)
+            self.reached[rows] |= inside.any(dim=1)
 
     def _ask(self, rows: Tensor, columns: slice, centre: Tensor) -> None:
         if len(rows):
@@ -176,6 +179,7 @@ class Between:
     kernel_of_real: Float[Tensor, " n"] | None
     kernel_of_fake: Float[Tensor, " m"] | None
     wide: int
+    team: Team
 
     def know(self, *, real: Tensor, fake: Tensor, clip: Tensor) -> None:
         """Take in the radii that were uncertain during the pass."""
@@ -185,11 +189,19 @@ class Between:
         self.reached.know(fake)
 
     def settle(self, centre: Tensor) -> None:
-        """Answer, exactly, all that was left open; the radii must be known by now."""
-        self.balls.settle(centre, self.wide)
-        if self.clipped is not None:
-            self.clipped.settle(centre, self.wide)
+        """Answer, exactly, all that was left open, and put together what each of a team has seen.
+
+        The radii must be known by now.
+        """
+        for balls in (self.balls, self.clipped):
+            if balls is not None:
+                balls.settle(centre, self.wide)
+                self.team.sum(balls.fakes_in, balls.holding)
         self.reached.settle(centre, self.wide)
+        self.team.any(self.reached.reached)
+        if self.closest is not None:
+            self.team.smallest(self.closest.to_fake, self.closest.to_real)
+        self.team.sum(self.kernel_of_real, self.kernel_of_fake)
 
 
 def between(
@@ -200,6 +212,7 @@ def between(
     closest: bool = False,
     shifts: tuple[Shifts, Shifts] | None = None,
     size: tuple[int, int] | None = None,
+    team: Team = ALONE,
 ) -> Between:
     """Look at all pairs of a real and a fake.
 
@@ -210,22 +223,24 @@ def between(
         closest: whether nearest neighbours are.
         shifts: of real's and fake's kernel, if its sums are.
         size: rows and columns of a block.
+        team: who shares the pass.
     """
     tall, wide = size or block_size(real.x.device)
     wide = max(tall, wide)
     n, m, device = len(real.x), len(fake.x), real.x.device
-    numbers = -(-m // wide)
+    numbers, mine = -(-m // wide), team.mine(n, tall, device)
     seen = Between(
-        balls=Balls(real, fake, real.radii, numbers),
-        clipped=None if clip is None else Balls(real, fake, torch.minimum(real.radii, clip), numbers),
-        reached=Reached(real, fake, numbers),
+        balls=Balls(real, fake, real.radii, numbers, mine),
+        clipped=None if clip is None else Balls(real, fake, torch.minimum(real.radii, clip), numbers, mine),
+        reached=Reached(real, fake, numbers, mine),
         closest=Closest(real, fake) if closest else None,
         kernel_of_real=None if shifts is None else torch.zeros(n, dtype=torch.float64, device=device),
         kernel_of_fake=None if shifts is None else torch.zeros(m, dtype=torch.float64, device=device),
         wide=wide,
+        team=team,
     )
     buffer = real.rows.x.new_empty(min(tall, n) * min(wide, m))
-    for block in blocks(real.rows, fake.rows, size=(tall, wide)):
+    for block in blocks(real.rows, fake.rows, size=(tall, wide), share=(team.rank, team.size)):
         spare = buffer[: block.d2.numel()].view(block.d2.shape)
         seen.balls.see(block, spare)
         if seen.clipped is not None:

@@ -20,6 +20,7 @@ from gandiag.errors import UsageError
 from gandiag.metrics._between import Between, Side, between
 from gandiag.metrics._checks import Samples, samples, two_samples
 from gandiag.metrics._kernel import Shifts
+from gandiag.metrics._team import ALONE, Team
 from gandiag.metrics._tiles import Rows
 from gandiag.metrics._within import Within, within
 
@@ -82,6 +83,7 @@ class RealSide:
         closeness: what part of the data's spacing counts as the same.
         size: rows and columns of a block; it never changes an answer.
         late: leave all that must wait for the device to the end of the pass; by default where it is a GPU.
+        team: who shares the pass, each with all rows; see `compare_over_ranks`.
 
     Raises:
         ShapeError: `real` is not 2-D, has `k` rows or fewer, or rows are not finite.
@@ -99,6 +101,7 @@ class RealSide:
         closeness: float = CLOSENESS,
         size: Size | None = None,
         late: bool | None = None,
+        team: Team = ALONE,
     ) -> None:
         if k < 1 or (size is not None and min(size) < 1):
             raise UsageError(f"k and the sides of a block must be at least 1, got k={k} and size={size}")
@@ -107,7 +110,7 @@ class RealSide:
         self.real = samples(real, name="real", rows=k + 1)
         self.k = k
         self._clipped, self._repeats, self._kernel = clipped, repeats, kernel
-        self._closeness, self._size = closeness, size
+        self._closeness, self._size, self._team = closeness, size, team
         self._late = self.real.is_cuda if late is None else late
         self.centre = inmost(self.real)
         self._rows = Rows.of(self.real, centre=self.centre, dtype=torch.float32)
@@ -131,6 +134,7 @@ class RealSide:
             closest=self._repeats,
             shifts=None if self._shifts is None or shifts is None else (self._shifts, shifts),
             size=self._size,
+            team=self._team,
         )
         if self._late:
             self.within, theirs = self.within.settled(self.real, self.centre), theirs.settled(fake, self.centre)
@@ -139,7 +143,7 @@ class RealSide:
         return self._comparison(seen, theirs)
 
     def _look(self, x: Tensor, rows: Rows, shifts: Shifts | None) -> Within:
-        found = within(x, rows, self.k, shifts=shifts, size=self._size)
+        found = within(x, rows, self.k, shifts=shifts, size=self._size, team=self._team)
         return found if self._late else found.settled(x, self.centre)
 
     def _comparison(self, seen: Between, theirs: Within) -> Comparison:

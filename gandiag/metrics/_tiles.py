@@ -88,8 +88,12 @@ def block_size(device: torch.device) -> tuple[int, int]:
     return (1024, 2048) if device.type == "cpu" else (4096, 16384)
 
 
-def blocks(a: Rows, b: Rows, *, size: tuple[int, int] | None = None) -> Iterator[Block]:
+def blocks(
+    a: Rows, b: Rows, *, size: tuple[int, int] | None = None, share: tuple[int, int] = (0, 1)
+) -> Iterator[Block]:
     """All blocks of distances from `a` to `b`; where both are one, only those on and above the diagonal.
+
+    Of a share `(r, s)` only each s-th row of blocks, from the r-th on.
 
     Each block lies in the same memory as the one before and may be overwritten by who receives it. Columns are
     numbered from 0 on within a row of blocks. On the diagonal distances are infinite, and a block that
@@ -99,7 +103,7 @@ def blocks(a: Rows, b: Rows, *, size: tuple[int, int] | None = None) -> Iterator
     wide = max(tall, wide)  # so that the diagonal never leaves the first block of a row of blocks
     buffer = a.x.new_empty(min(tall, len(a.x)) * min(wide, len(b.x)))
     with exact_products():
-        for rows in parts(len(a.x), tall):
+        for rows in list(parts(len(a.x), tall))[share[0] :: share[1]]:
             for number, columns in enumerate(parts(len(b.x), wide, start=rows.start if a is b else 0)):
                 shape = rows.stop - rows.start, columns.stop - columns.start
                 d2 = buffer[: shape[0] * shape[1]].view(shape)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gandiag.metrics import _exact
 from gandiag.metrics._kernel import Shifts, cubes
+from gandiag.metrics._team import ALONE, Team
 from gandiag.metrics._tiles import Nearest, Rows, blocks
 
 _SPARE = 1
@@ -52,7 +53,13 @@ class Within:
 
 
 def within(
-    x: Tensor, rows: Rows, k: int, *, shifts: Shifts | None = None, size: tuple[int, int] | None = None
+    x: Tensor,
+    rows: Rows,
+    k: int,
+    *,
+    shifts: Shifts | None = None,
+    size: tuple[int, int] | None = None,
+    team: Team = ALONE,
 ) -> Within:
     """Look at all pairs of one set.
 
@@ -62,12 +69,13 @@ def within(
         k: neighbours to find, below n.
         shifts: of the kernel, if its sums are wanted.
         size: rows and columns of a block.
+        team: who shares the pass.
     """
     n = len(x)
     found = Nearest(n, min(k + _SPARE, n - 1), rows.x)
     kernel = None if shifts is None else torch.zeros(n, dtype=torch.float64, device=x.device)
     spare: Tensor | None = None
-    for block in blocks(rows, rows, size=size):
+    for block in blocks(rows, rows, size=size, share=(team.rank, team.size)):
         here, columns, _, d2 = block
         beyond = max(0, min(here.stop, columns.stop) - columns.start)
         right = slice(columns.start + beyond, columns.stop)
@@ -81,6 +89,8 @@ def within(
                 values[:, :beyond].diagonal().zero_()
             kernel[here] += values.sum(dim=1)
             kernel[right] += values[:, beyond:].sum(dim=0)
+    team.nearest(found)
+    team.sum(kernel)
     return _settled(x, rows, found, k, kernel)
 
 
