@@ -43,10 +43,10 @@ LONGEST = 512
 
 _OF_ONE_PART = ("vendi", "duplicates", "copies")
 
-CAUTION = 1.25
-"""Times wider than the splits' own spread a null is taken. Parts of one pool are not independent: where one has more
-outliers the other has fewer. Over fresh sets the variance was 0.7 to 1.5 times that over splits, metric by metric
-(n = 500, d = 2, 64, 512)."""
+CAUTION, CAUTION_OF_ONE = 1.4, 1.2
+"""Times wider than the splits' own spread says a null is taken. Parts of one pool are not independent: where one has
+more outliers the other has fewer. Over fresh sets the variance was 0.7 to 1.5 times that over splits, metric by metric
+(n = 500, d = 2, 64, 512), and for numbers about one part up to 1.3 times what the known factor says."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class RealReference:
                 f"k = {self._k} neighbours are many among {min(n, size):,} rows: balls reach across modes. Give more "
                 f"samples, at least {10 * self._k + 10:,}."
             )
-        repeated = float((self._side.within.spacing == 0).double().mean())
+        repeated = float((self._side.among.spacing == 0).double().mean())
         if repeated > 0.01:
             found.append(
                 f"{repeated:.0%} of the data repeat another row exactly: balls around them have no width, and held-out "
@@ -297,7 +297,10 @@ def _null_of(name: str, values: list[float], *, size: int, pool: int) -> Null:
     floor = share_error(float(np.mean(values)), size) if METRICS[name].hi == 1.0 else 0.0
     # A comparison of two parts of a pool varies nearly as one of two fresh sets does. A number that is mostly about one
     # part varies less, as parts share the pool, by 1 - size/pool; and the pool's own error, size/pool, comes on top.
-    widen = ((pool + size) / (pool - size)) ** 0.5 if name in _OF_ONE_PART else CAUTION
+    if name in _OF_ONE_PART:
+        widen = CAUTION_OF_ONE * ((pool + size) / (pool - size)) ** 0.5
+    else:
+        widen = CAUTION
     return Null.of(values, floor=floor, widen=widen)
 
 

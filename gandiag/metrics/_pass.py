@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gandiag.errors import UsageError
+from gandiag.metrics._among import Among, among
 from gandiag.metrics._between import Between, Side, between
 from gandiag.metrics._checks import Samples, samples, two_samples
 from gandiag.metrics._kernel import Shifts
 from gandiag.metrics._team import ALONE, Team
 from gandiag.metrics._tiles import Rows
-from gandiag.metrics._within import Within, within
 
 Size = tuple[int, int]
 
@@ -115,7 +115,7 @@ class RealSide:
         self.centre = inmost(self.real)
         self._rows = Rows.of(self.real, centre=self.centre, dtype=torch.float32)
         self._shifts = Shifts.of(self._rows, self.centre) if kernel else None
-        self.within = self._look(self.real, self._rows, self._shifts)
+        self.among = self._look(self.real, self._rows, self._shifts)
 
     def against(self, fake: Samples) -> Comparison:
         """Hold fakes `[m, d]` against the data.
@@ -128,37 +128,37 @@ class RealSide:
         shifts = None if self._shifts is None else Shifts.of(rows, self.centre)
         theirs = self._look(fake, rows, shifts)
         seen = between(
-            real=Side(self.real, self._rows, self.within.radii, self.within.uncertain),
+            real=Side(self.real, self._rows, self.among.radii, self.among.uncertain),
             fake=Side(fake, rows, theirs.radii, theirs.uncertain),
-            clip=middle(self.within.radii) if self._clipped else None,
+            clip=middle(self.among.radii) if self._clipped else None,
             closest=self._repeats,
             shifts=None if self._shifts is None or shifts is None else (self._shifts, shifts),
             size=self._size,
             team=self._team,
         )
         if self._late:
-            self.within, theirs = self.within.settled(self.real, self.centre), theirs.settled(fake, self.centre)
-            seen.know(real=self.within.radii, fake=theirs.radii, clip=middle(self.within.radii))
+            self.among, theirs = self.among.settled(self.real, self.centre), theirs.settled(fake, self.centre)
+            seen.know(real=self.among.radii, fake=theirs.radii, clip=middle(self.among.radii))
         seen.settle(self.centre)
         return self._comparison(seen, theirs)
 
-    def _look(self, x: Tensor, rows: Rows, shifts: Shifts | None) -> Within:
-        found = within(x, rows, self.k, shifts=shifts, size=self._size, team=self._team)
+    def _look(self, x: Tensor, rows: Rows, shifts: Shifts | None) -> Among:
+        found = among(x, rows, self.k, shifts=shifts, size=self._size, team=self._team)
         return found if self._late else found.settled(x, self.centre)
 
-    def _comparison(self, seen: Between, theirs: Within) -> Comparison:
+    def _comparison(self, seen: Between, theirs: Among) -> Comparison:
         more: dict[str, Tensor | None] = {}
         radius = float("nan")
         if seen.clipped is not None:
             more["holding_clipped"] = seen.clipped.holding
-            more["holding_clipped_real"] = _held_by_clipped(self.within)
+            more["holding_clipped_real"] = _held_by_clipped(self.among)
         if seen.closest is not None:
-            reach = self._closeness * middle(self.within.spacing)
+            reach = self._closeness * middle(self.among.spacing)
             more["repeated"], more["repeats_real"] = seen.closest.repeats(reach, self.centre)
             more["repeats_fake"] = theirs.spacing <= reach
             radius = float(reach)
         if self._kernel:
-            more["kernel_real"], more["kernel_fake"] = self.within.kernel, theirs.kernel
+            more["kernel_real"], more["kernel_fake"] = self.among.kernel, theirs.kernel
             more["kernel_of_real"], more["kernel_of_fake"] = seen.kernel_of_real, seen.kernel_of_fake
         return Comparison(
             k=self.k,
@@ -176,7 +176,7 @@ def middle(values: Tensor) -> Tensor:
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def _held_by_clipped(side: Within) -> Tensor:
+def _held_by_clipped(side: Among) -> Tensor:
     """How many other rows' clipped balls hold each row: those that count it among their k nearest, near enough."""
     near = side.distances <= middle(side.radii)
     return torch.zeros(len(near), dtype=torch.int64, device=near.device).index_add_(

@@ -12,10 +12,10 @@ from references.neighbours import comparison, held_by_clipped, kernel_sums
 
 from gandiag.errors import ShapeError, UsageError
 from gandiag.metrics import RealSide
+from gandiag.metrics._among import among
 from gandiag.metrics._between import Side, between
 from gandiag.metrics._pass import middle
 from gandiag.metrics._tiles import Nearest, Rows, blocks, smallest
-from gandiag.metrics._within import within
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -133,7 +133,7 @@ def test_no_loop_waits_for_the_device(monkeypatch):
     rows, theirs = (Rows.of(x, centre=centre, dtype=torch.float32) for x in (real, fake))
     for reader in ("item", "tolist", "cpu", "nonzero", "__bool__", "__float__", "__int__"):
         monkeypatch.setattr(torch.Tensor, reader, lambda self, *_, **__: pytest.fail("a value was read back"))
-    ours, others = within(real, rows, 3, size=(7, 11)), within(fake, theirs, 3, size=(7, 11))
+    ours, others = among(real, rows, 3, size=(7, 11)), among(fake, theirs, 3, size=(7, 11))
     seen = between(
         real=Side(real, rows, ours.radii, ours.uncertain),
         fake=Side(fake, theirs, others.radii, others.uncertain),

@@ -18,7 +18,7 @@ _SPARE = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Within:
+class Among:
     """What a set says about itself.
 
     Attributes:
@@ -43,16 +43,16 @@ class Within:
         """The distance to the nearest other row."""
         return self.distances[:, 0]
 
-    def settled(self, x: Tensor, centre: Tensor) -> Within:
+    def settled(self, x: Tensor, centre: Tensor) -> Among:
         """The same with the neighbours of uncertain rows found again in float64."""
         which = self.uncertain.nonzero().flatten()
         distances, indices = self.distances.clone(), self.indices.clone()
         if len(which):
             distances[which], indices[which] = _exact.nearest(x, which, x, distances.shape[1], centre=centre)
-        return Within(distances, indices, torch.zeros_like(self.uncertain), self.kernel)
+        return Among(distances, indices, torch.zeros_like(self.uncertain), self.kernel)
 
 
-def within(
+def among(
     x: Tensor,
     rows: Rows,
     k: int,
@@ -60,7 +60,7 @@ def within(
     shifts: Shifts | None = None,
     size: tuple[int, int] | None = None,
     team: Team = ALONE,
-) -> Within:
+) -> Among:
     """Look at all pairs of one set.
 
     Args:
@@ -94,7 +94,7 @@ def within(
     return _settled(x, rows, found, k, kernel)
 
 
-def _settled(x: Tensor, rows: Rows, found: Nearest, k: int, kernel: Tensor | None) -> Within:
+def _settled(x: Tensor, rows: Rows, found: Nearest, k: int, kernel: Tensor | None) -> Among:
     """Exact distances of the candidates, and whether any row outside them could be among the nearest k."""
     n = len(x)
     distances, indices = _exact.settle(x, torch.arange(n, device=x.device), x, found.indices, k)
@@ -104,4 +104,4 @@ def _settled(x: Tensor, rows: Rows, found: Nearest, k: int, kernel: Tensor | Non
     else:
         uncertain = found.d2.amax(dim=1).double() - rows.rounding(radii) <= radii.square()
         uncertain |= rows.lost
-    return Within(distances, indices, uncertain, kernel)
+    return Among(distances, indices, uncertain, kernel)
