@@ -72,7 +72,7 @@ def among(
         team: who shares the pass.
     """
     n = len(x)
-    found = Nearest(n, min(k + _SPARE, n - 1), rows.x)
+    found = Nearest(n, min(k + _SPARE, n - 1), rows.norms)
     kernel = None if shifts is None else torch.zeros(n, dtype=torch.float64, device=x.device)
     spare: Tensor | None = None
     for block in blocks(rows, rows, size=size, share=(team.rank, team.size)):

@@ -38,7 +38,7 @@ class Side:
     def bounds(self, radii: Tensor) -> tuple[Tensor, Tensor]:
         """Squared radii `[n]` that are surely small enough, and surely large enough."""
         rounding = self.rows.rounding(radii)
-        squared, dtype = radii.square(), self.rows.x.dtype
+        squared, dtype = radii.square(), self.rows.norms.dtype
         return (squared - rounding).to(dtype), (squared + rounding).to(dtype)
 
 
@@ -239,7 +239,7 @@ def between(
         wide=wide,
         team=team,
     )
-    buffer = real.rows.x.new_empty(min(tall, n) * min(wide, m))
+    buffer = real.rows.norms.new_empty(min(tall, n) * min(wide, m))
     for block in blocks(real.rows, fake.rows, size=(tall, wide), share=(team.rank, team.size)):
         spare = buffer[: block.d2.numel()].view(block.d2.shape)
         seen.balls.see(block, spare)

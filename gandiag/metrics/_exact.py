@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gandiag.metrics._tiles import Nearest, Rows, parts
 
-_AT_ONCE = 2**21  # numbers of a product held at a time: 16 MB
+_AT_ONCE = 2**20  # numbers of a product held at a time: 8 MB
 _IN_CACHE = 2**18  # numbers looked at several times in a row: 2 MB
 _SPARE = 8  # more neighbours than asked for are looked at, as the product may have swapped some
 

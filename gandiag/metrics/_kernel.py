@@ -27,10 +27,10 @@ class Shifts(NamedTuple):
     def of(cls, rows: Rows, centre: Float[Tensor, " d"]) -> Shifts:
         """For centred rows, and the centre that was subtracted from them (float64)."""
         d = rows.x.shape[1]
-        along = torch.cat([rows.x[part].double() @ centre for part in parts(len(rows.x), 1024)])
+        along = torch.cat([rows.part(part).double() @ centre for part in parts(len(rows.x), 1024)])
         columns = (rows.norms.double() / 2 + along) / d
         shifted = columns + centre.square().sum() / d + 1
-        return cls(shifted.to(rows.x.dtype), columns.to(rows.x.dtype), -1 / (2 * d))
+        return cls(shifted.to(rows.norms.dtype), columns.to(rows.norms.dtype), -1 / (2 * d))
 
 
 def cubes(block: Block, rows: Shifts, columns: Shifts, out: Tensor) -> Tensor:

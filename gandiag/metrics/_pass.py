@@ -113,7 +113,7 @@ class RealSide:
         self._closeness, self._size, self._team = closeness, size, team
         self._late = self.real.is_cuda if late is None else late
         self.centre = inmost(self.real)
-        self._rows = Rows.of(self.real, centre=self.centre, dtype=torch.float32)
+        self._rows = Rows.late(self.real, centre=self.centre, dtype=torch.float32)
         self._shifts = Shifts.of(self._rows, self.centre) if kernel else None
         self.among = self._look(self.real, self._rows, self._shifts)
 
@@ -124,7 +124,7 @@ class RealSide:
             ShapeError: `fake` is not as wide as the data, has `k` rows or fewer, or rows are not finite.
         """
         _, fake = two_samples(self.real, fake, rows=self.k + 1)
-        rows = Rows.of(fake, centre=self.centre, dtype=torch.float32)
+        rows = Rows.late(fake, centre=self.centre, dtype=torch.float32)
         shifts = None if self._shifts is None else Shifts.of(rows, self.centre)
         theirs = self._look(fake, rows, shifts)
         seen = between(
@@ -189,5 +189,5 @@ def inmost(x: Tensor) -> Tensor:
 
     No answer depends on which point it is, only the digits that are left to find it with.
     """
-    median: Tensor = x[:: max(1, len(x) // _CENTRED_ON)].double().median(dim=0).values
-    return median
+    median: Tensor = x[:: max(1, len(x) // _CENTRED_ON)].float().median(dim=0).values
+    return median.clamp_(-1e30, 1e30).double()

@@ -44,10 +44,10 @@ class Pool:
         fewest = min(int((roles == part).sum(dim=1).min()) for part in (REAL, FAKE))
         self._length = min(len(rows) - 1, list_length(k, fewest / len(rows)))
         centre = inmost(rows)
-        self._rows = Rows.of(rows, centre=centre, dtype=torch.float32)
+        self._rows = Rows.late(rows, centre=centre, dtype=torch.float32)
         self._look(Shifts.of(self._rows, centre))
         if self._blurred():
-            self._rows = Rows.of(rows, centre=centre, dtype=torch.float64)
+            self._rows = Rows.late(rows, centre=centre, dtype=torch.float64)
             self._look(Shifts.of(self._rows, centre))
         while self._length < len(rows) - 1 and self._cut_short():
             self._length = min(4 * self._length, len(rows) - 1)
@@ -95,9 +95,9 @@ class Pool:
         """One pass: neighbours of each row, nearest first, and the kernel's sums over each part of each split."""
         rows, (splits, n) = self._rows, self._roles.shape
         indicators = torch.stack([self._roles == REAL, self._roles == FAKE], dim=1)
-        indicators = indicators.view(2 * splits, n).T.to(rows.x.dtype, memory_format=torch.contiguous_format)
-        found = Nearest(n, self._length, rows.x)
-        sums = torch.zeros(n, 2 * splits, dtype=torch.float64, device=rows.x.device)
+        indicators = indicators.view(2 * splits, n).T.to(rows.norms.dtype, memory_format=torch.contiguous_format)
+        found = Nearest(n, self._length, rows.norms)
+        sums = torch.zeros(n, 2 * splits, dtype=torch.float64, device=rows.norms.device)
         for block in blocks(rows, rows):
             here, columns, _, d2 = block
             beyond = max(0, min(here.stop, columns.stop) - columns.start)

@@ -39,24 +39,47 @@ GROUP = 32
 
 
 class Rows(NamedTuple):
-    """Centred rows and their squared norms."""
+    """Centred rows and their squared norms.
+
+    Attributes:
+        x: the rows; centred, or as they were given if there is a centre.
+        norms: the squared norms of the centred rows, in the dtype that products are made in.
+        centre: what is to be subtracted whenever rows are used, None if it has been.
+    """
 
     x: Float[Tensor, "n d"]
     norms: Float[Tensor, " n"]
+    centre: Float[Tensor, " d"] | None = None
 
     @classmethod
     def of(cls, x: Tensor, *, centre: Tensor, dtype: torch.dtype, tile: int = 1024) -> Rows:
-        """Subtract `centre` `[d]` (float64) from `x` `[n, d]` in float64, then round once, to `dtype`."""
+        """Subtract `centre` `[d]` (float64) from `x` `[n, d]` once and for all, rounded once, to `dtype`."""
+        late = cls.late(x, centre=centre, dtype=dtype, tile=tile)
         shifted = torch.empty(x.shape, dtype=dtype, device=x.device)
-        norms = torch.empty(len(x), dtype=dtype, device=x.device)
         for part in parts(len(x), tile):
-            shifted[part] = (x[part].double() - centre).to(dtype)
-            norms[part] = torch.linalg.vecdot(shifted[part], shifted[part])
-        rows = cls(shifted, norms)
-        lost = ~(norms < FAR[dtype])
-        shifted.masked_fill_(lost[:, None], 0.0)
-        norms.masked_fill_(lost, FAR[dtype])
+            shifted[part] = late.part(part)
+        return cls(shifted, late.norms)
+
+    @classmethod
+    def late(cls, x: Tensor, *, centre: Tensor, dtype: torch.dtype, tile: int = 1024) -> Rows:
+        """The same without a copy of the rows: part by part, at some hundredth of what the products cost."""
+        # From float32 rows a float32 centre is subtracted with a single rounding, as if in float64.
+        at_once = dtype == x.dtype == torch.float32 and bool((centre == centre.float()).all())
+        rows = cls(x, torch.empty(len(x), dtype=dtype, device=x.device), centre.float() if at_once else centre)
+        for part in parts(len(x), tile):
+            centred = rows.part(part)
+            rows.norms[part] = torch.linalg.vecdot(centred, centred)
+        rows.norms.masked_fill_(~(rows.norms < FAR[dtype]), FAR[dtype])
         return rows
+
+    def part(self, which: slice) -> Float[Tensor, "r d"]:
+        """Some rows, centred."""
+        if self.centre is None:
+            return self.x[which]
+        # Coordinates of rows that are lost must not overflow in products.
+        edge = FAR[self.norms.dtype] ** 0.5
+        rows = self.x[which].to(self.centre.dtype) - self.centre
+        return rows.clamp_(-edge, edge).to(self.norms.dtype)
 
     @property
     def lost(self) -> Bool[Tensor, " n"]:
@@ -69,7 +92,7 @@ class Rows(NamedTuple):
         Another row at that distance has a norm of at most `|a| + radius`; rows that are farther out have distances
         so large that their larger error does not matter.
         """
-        norms, limits = self.norms.double(), torch.finfo(self.x.dtype)
+        norms, limits = self.norms.double(), torch.finfo(self.norms.dtype)
         # Where squares are too small for the dtype, nothing is certain.
         return ROUNDING * (limits.eps * (norms + (norms.sqrt() + radii).square()) + self.x.shape[1] * limits.tiny)
 
@@ -101,13 +124,14 @@ def blocks(
     """
     tall, wide = size or block_size(a.x.device)
     wide = max(tall, wide)  # so that the diagonal never leaves the first block of a row of blocks
-    buffer = a.x.new_empty(min(tall, len(a.x)) * min(wide, len(b.x)))
+    buffer = a.norms.new_empty(min(tall, len(a.x)) * min(wide, len(b.x)))
     with exact_products():
         for rows in list(parts(len(a.x), tall))[share[0] :: share[1]]:
+            ours = a.part(rows)
             for number, columns in enumerate(parts(len(b.x), wide, start=rows.start if a is b else 0)):
                 shape = rows.stop - rows.start, columns.stop - columns.start
                 d2 = buffer[: shape[0] * shape[1]].view(shape)
-                torch.addmm(b.norms[columns], a.x[rows], b.x[columns].T, alpha=-2, out=d2)
+                torch.addmm(b.norms[columns], ours, b.part(columns).T, alpha=-2, out=d2)
                 d2.add_(a.norms[rows, None])
                 if a is b and number == 0:
                     d2.diagonal().fill_(torch.inf)
@@ -171,7 +195,7 @@ def nearest(
     a: Rows, b: Rows, k: int, *, size: tuple[int, int] | None = None
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
     """Distances (not squared) and indices of the `k` nearest rows of `b`, nearest first; never the row itself."""
-    found = Nearest(len(a.x), k, a.x)
+    found = Nearest(len(a.x), k, a.norms)
     for rows, columns, _, d2 in blocks(a, b, size=size):
         found.see(rows, d2, first=columns.start)
         if a is b and columns.stop > rows.stop:
