@@ -16,7 +16,7 @@ from torch import Tensor
 from gandiag.metrics._exact import nearest, within_reach
 from gandiag.metrics._kernel import Shifts, cubes
 from gandiag.metrics._team import ALONE, Team
-from gandiag.metrics._tiles import Block, Rows, block_size, blocks, parts
+from gandiag.metrics._tiles import Block, Rows, blocks, parts, small_block_size
 
 
 class Side:
@@ -225,7 +225,7 @@ def between(
         size: rows and columns of a block.
         team: who shares the pass.
     """
-    tall, wide = size or block_size(real.x.device)
+    tall, wide = size or small_block_size(real.x.device)
     wide = max(tall, wide)
     n, m, device = len(real.x), len(fake.x), real.x.device
     numbers, mine = -(-m // wide), team.mine(n, tall, device)
