@@ -11,10 +11,12 @@ from torch import Tensor
 from gandiag.metrics import _exact
 from gandiag.metrics._kernel import Shifts, cubes
 from gandiag.metrics._team import ALONE, Team
-from gandiag.metrics._tiles import Nearest, Rows, blocks
+from gandiag.metrics._tiles import Block, Nearest, Rows, blocks, parts
 
 _SPARE = 1
 """Neighbours kept beyond the k-th: which of two nearly equal ones is nearer is settled exactly among them."""
+
+_FEW = 256  # rows whose kernel is taken at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,6 @@ def among(
     n = len(x)
     found = Nearest(n, min(k + _SPARE, n - 1), rows.norms)
     kernel = None if shifts is None else torch.zeros(n, dtype=torch.float64, device=x.device)
-    spare: Tensor | None = None
     for block in blocks(rows, rows, size=size, share=(team.rank, team.size)):
         here, columns, _, d2 = block
         beyond = max(0, min(here.stop, columns.stop) - columns.start)
@@ -83,15 +84,22 @@ def among(
         if beyond < d2.shape[1]:
             found.see(right, d2[:, beyond:], first=here.start, dim=0)
         if kernel is not None and shifts is not None:
-            spare = torch.empty_like(d2) if spare is None or spare.numel() < d2.numel() else spare
-            values = cubes(block, shifts, shifts, spare.flatten()[: d2.numel()].view(d2.shape))
-            if beyond:
-                values[:, :beyond].diagonal().zero_()
-            kernel[here] += values.sum(dim=1)
-            kernel[right] += values[:, beyond:].sum(dim=0)
+            _add_kernel(kernel, block, shifts, beyond)
     team.nearest(found)
     team.sum(kernel)
     return _settled(x, rows, found, k, kernel)
+
+
+def _add_kernel(kernel: Tensor, block: Block, shifts: Shifts, beyond: int) -> None:
+    """Sums over a block, which is overwritten, by a few rows at a time, so that they stay in a core's cache."""
+    first, columns = block.rows.start, block.columns
+    for rows in parts(block.rows.stop, _FEW, start=first):
+        local = slice(rows.start - first, rows.stop - first)
+        values = cubes(Block(rows, columns, block.number, block.d2[local]), shifts, shifts, block.d2[local])
+        if beyond:
+            values[:, local].diagonal().zero_()
+        kernel[rows] += values.sum(dim=1)
+        kernel[columns.start + beyond : columns.stop] += values[:, beyond:].sum(dim=0)
 
 
 def _settled(x: Tensor, rows: Rows, found: Nearest, k: int, kernel: Tensor | None) -> Among:
