@@ -10,7 +10,8 @@ import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -114,22 +115,20 @@ def _measure(fields: dict[str, Any]) -> Measure:
 
 
 def _modes(fields: dict[str, Any]) -> ModeTable:
-    modes = tuple(
-        Mode(
-            id=int(mode["id"]),
-            real_share=_number(mode["real_share"]),
-            fake_share=_number(mode["fake_share"]),
-            spread_ratio=_number(mode["spread_ratio"]),
-            state=mode["state"],
-            p_adjusted=_number(mode["p_adjusted"]),
-            real_indices=tuple(int(index) for index in mode["real_indices"]),
-        )
-        for mode in fields["modes"]
-    )
-    return ModeTable(
-        count_real=int(fields["count_real"]),
-        count_captured=int(fields["count_captured"]),
-        source=fields["source"],
-        modes=modes,
-        unassigned_share=_number(fields["unassigned_share"]),
-    )
+    """Each field by its type: a number, a whole number, a tuple of indices, or one of a few words."""
+    modes = tuple(_record(Mode, mode, state=str(mode["state"])) for mode in fields["modes"])
+    return _record(ModeTable, fields, source=str(fields["source"]), modes=modes)
+
+
+Record = TypeVar("Record", Mode, ModeTable)
+
+
+def _record(kind: type[Record], stored: dict[str, Any], **known: Any) -> Record:
+    read: dict[str, Callable[[Any], Any]] = {
+        "int": int,
+        "float": _number,
+        "tuple[int, ...]": lambda values: tuple(int(value) for value in values),
+    }
+    # Annotations are text, as every module postpones them.
+    rest = [field for field in dataclasses.fields(kind) if field.name not in known]
+    return kind(**known, **{field.name: read[str(field.type)](stored[field.name]) for field in rest})

@@ -10,6 +10,7 @@ Inputs are embeddings, one sample a row, `[n, d]`: tensors on any device, numpy 
 
 from __future__ import annotations
 
+from gandiag.metrics._classic import ClassicModes, classic_modes
 from gandiag.metrics._latent import LatentSensitivity, latent_sensitivity, latent_sensitivity_of
 from gandiag.metrics._measure import Measure, RealReference, measure_all
 from gandiag.metrics._moments import Moments
@@ -23,12 +24,16 @@ from gandiag.metrics.duplicates import Duplicates, copies, duplicates
 from gandiag.metrics.frechet import frechet, frechet_between
 from gandiag.metrics.kid import kid, kid_of
 from gandiag.metrics.modes import Mode, ModeTable, assign, find_modes, mode_table
+from gandiag.metrics.ndb import NDB, ndb
 from gandiag.metrics.prdc import PRDC, coverage, density, prdc, precision, recall
+from gandiag.metrics.support import Support, support
 from gandiag.metrics.vendi import vendi
 
 __all__ = [
     "METRICS",
+    "NDB",
     "PRDC",
+    "ClassicModes",
     "Clipped",
     "Comparison",
     "Duplicates",
@@ -41,7 +46,9 @@ __all__ = [
     "PairSimilarity",
     "RealReference",
     "RealSide",
+    "Support",
     "assign",
+    "classic_modes",
     "clipped",
     "clipped_coverage",
     "clipped_density",
@@ -61,11 +68,13 @@ __all__ = [
     "metric",
     "mode_table",
     "ms_ssim",
+    "ndb",
     "pair_distance",
     "pair_diversity",
     "pair_ms_ssim",
     "prdc",
     "precision",
     "recall",
+    "support",
     "vendi",
 ]

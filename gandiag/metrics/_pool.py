@@ -126,8 +126,9 @@ class Pool:
         return float(self._within(self._radii(rank))[:, -1].double().mean()) > _CUT_SHORT
 
     def _blurred(self) -> bool:
-        """Whether rounding is not small beside the distances of many rows."""
-        unclear = self._rows.rounding(self._distances[:, -1]) > _BLURRED * self._distances[:, -1].square()
+        """Whether rounding is not small beside the smallest distance that is asked about, at which rows repeat."""
+        reach = CLOSENESS * middle(self._distances[:, 0])
+        unclear = self._rows.rounding(self._distances[:, 0]) > _BLURRED * reach.square()
         return float(unclear.double().mean()) > _BLURRED
 
     def _within(self, radii: Tensor) -> Bool[Tensor, "n neighbours"]:

@@ -3,7 +3,8 @@
 - `words.py` turns numbers into sentences; terminal and HTML say the same thing because both take them from there.
 - `view.py` gathers what the figures draw from a run directory.
 - `terminal.py` and `html.py` lay it out; `plots/` holds one figure a file.
-- `comparison.py` and `remediation.py` render two runs side by side, and what a remediation achieved.
+- `comparison.py` and `remediation.py` render two runs side by side, and what a remediation achieved; `scores.py` and
+  `scores_page.py` what `gandiag score` found.
 
 All texts that come from a run directory are hostile until shown otherwise: `words.visible` for the terminal,
 jinja2's autoescape for HTML, `plots._canvas.label` for figures.

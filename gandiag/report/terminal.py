@@ -101,7 +101,7 @@ def show_json(
     """
     _verdict(diagnosis, console, counted)
     _findings(diagnosis, console)
-    _modes(diagnosis, console)
+    show_modes(diagnosis.get("modes") or {}, console)
     _metrics(diagnosis, console)
     _not_judged(diagnosis, console)
     _recommendations(diagnosis, console)
@@ -109,14 +109,6 @@ def show_json(
     if report is not None:
         console.print()
         console.print(Text.assemble(("Report  ", "bold"), visible(report)), soft_wrap=True)
-
-
-def show_scores(scores: Json, console: Console) -> None:
-    """Print what `gandiag score` found, given as plain data (`Scores.to_json()`)."""
-    _metrics(scores, console)
-    _modes(scores, console)
-    console.print()
-    console.print(Text.assemble(("Compared in  ", "dim"), visible(scores.get("embedder"))))
 
 
 def heading(console: Console, title: str, note: str = "") -> None:
@@ -192,8 +184,8 @@ def _findings(diagnosis: Json, console: Console) -> None:
             indented(console, "; ".join(f"{key} {value}".strip() for key, value in evidence), by=8, style="dim")
 
 
-def _modes(diagnosis: Json, console: Console) -> None:
-    modes = diagnosis.get("modes") or {}
+def show_modes(modes: Json, console: Console) -> None:
+    """Print the mode table (`ModeTable.to_json()`), the worst modes only where there are many."""
     shown, left_out = words.worst_modes(modes, limit=MAX_MODES)
     if not shown:
         return
@@ -201,7 +193,7 @@ def _modes(diagnosis: Json, console: Console) -> None:
     indented(console, sentence(words.mode_summary(modes)))
     shares = [(number(mode.get("real_share"), 0.0), number(mode.get("fake_share"), 0.0)) for mode in shown]
     widest = max(max(pair) for pair in shares) or 1.0
-    table = _table()
+    table = plain_table()
     table.add_column("mode", overflow="ellipsis", no_wrap=True, max_width=14)
     table.add_column("real", no_wrap=True)
     table.add_column("fake", no_wrap=True)
@@ -237,7 +229,7 @@ def _metrics(diagnosis: Json, console: Console) -> None:
     if not metrics:
         return
     heading(console, "Metrics", "“perfect” is real data against held-out real data")
-    grid = _table(header=False)
+    grid = plain_table(header=False)
     grid.add_column(no_wrap=True)
     grid.add_column()
     for name, measure in metrics.items():
@@ -296,5 +288,6 @@ def _next(console: Console, lines: Sequence[tuple[str, str]]) -> None:
         command_line(console, line)
 
 
-def _table(*, header: bool = True) -> Table:
+def plain_table(*, header: bool = True) -> Table:
+    """A table without lines."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header, header_style="dim")

@@ -4,9 +4,9 @@
     python tests/benchmarks/metrics.py memory --peers DIR    the same, each in a process of its own
     python tests/benchmarks/metrics.py large                 n = 50,000
     python tests/benchmarks/metrics.py equality --peers DIR  against prdc, float64 twins, scipy, vendi-score
-    python tests/benchmarks/metrics.py alarms                false alarms on data against data
-    python tests/benchmarks/metrics.py power                 failures that must be found, and named right
     python tests/benchmarks/metrics.py gpu                   n = 50,000, d = 2048 on a CUDA device
+
+How often they raise false alarms, and what they find, is measured by `alarms.py`.
 
 Peers live in a folder of their own, so that nothing of theirs gets into gandiag's environment:
 
@@ -38,7 +38,13 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from references.mixtures import mixture  # noqa: E402
 from references.neighbours import comparison, kernel_sums  # noqa: E402
 
-from gandiag.metrics import RealReference, RealSide, frechet, kid, prdc, vendi  # noqa: E402
+from gandiag.metrics import (  # noqa: E402
+    RealSide,
+    frechet,
+    kid,
+    prdc,
+    vendi,
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Peers = Annotated[Path | None, typer.Option(help="Folder that the peers were installed to.")]
@@ -327,53 +333,6 @@ def defined_vendi(x: torch.Tensor, q: float) -> float:
     return float(1 / shares.max()) if np.isinf(q) else float(shares.pow(q).sum() ** (1 / (1 - q)))
 
 
-# -- false alarms and power ----------------------------------------------------------------------------------
-
-
-@app.command()
-def alarms(
-    n: str = "500,1000,4000", d: str = "2,64,512,2048", draws: int = 200, spectral: bool = False, first: int = 0
-) -> None:
-    """How often data are called different from data: each metric by its p, and the verdict over all of them."""
-    torch.set_num_threads(1)
-    titles: tuple[str, ...] = ()
-    for rows in map(int, n.split(",")):
-        for width in map(int, d.split(",")):
-            seen: dict[str, int] = {}
-            for draw in range(first, first + draws):
-                real, held_out, fake = (data(rows, width, seed=3 * draw + part) for part in range(3))
-                found = RealReference(real=real, held_out=held_out, spectral=spectral).measure(fake, draws=20)
-                for name, measure in found.items():
-                    seen[name] = seen.get(name, 0) + (measure.p_value < 0.05)
-                seen["verdict"] = seen.get("verdict", 0) + bool(named(found))
-            if not titles:
-                titles = ("n", "d", "draws", *seen)
-                show(titles)
-            show((rows, width, draws, *(f"{100 * count / draws:.1f} %" for count in seen.values())))
-
-
-def data(n: int, d: int, *, seed: int, std: float = 0.5, kept: int = 25) -> np.ndarray:
-    return mixture(n, d, seed=seed, std=std, kept=kept)[0]
-
-
-FAILURES: dict[str, tuple[int, str, Callable[[int, int, np.ndarray], np.ndarray]]] = {
-    "10 of 25 modes dropped": (500, "modes missing", lambda n, seed, _: data(n, 64, seed=seed, kept=15)),
-    "10 of 25 modes at 0.1 %": (3000, "modes missing", lambda n, seed, _: rare(n, seed)),
-    "all modes at half their spread": (500, "modes shrunken", lambda n, seed, _: data(n, 64, seed=seed, std=0.25)),
-    "one point": (500, "few outputs", lambda n, seed, _: np.repeat(data(1, 64, seed=seed), n, axis=0)),
-    "training set copied": (500, "memorised", lambda n, _, real: real[:n]),
-}
-
-
-def rare(n: int, seed: int) -> np.ndarray:
-    """Ten modes left with 0.1 % of all samples each."""
-    rng = np.random.default_rng(seed)
-    shares = np.r_[np.full(15, (1 - 0.01) / 15), np.full(10, 0.001)]
-    modes = rng.choice(25, n, p=shares)
-    centres = np.random.default_rng(12345).normal(size=(25, 64))
-    return (centres[modes] + 0.5 * rng.normal(size=(n, 64))).astype(np.float32)
-
-
 def show(cells: tuple[object, ...]) -> None:
     """A row of a Markdown table, at once."""
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
@@ -387,13 +346,6 @@ def prepare(peers: Path | None, threads: int) -> None:
     torch.set_num_threads(threads)
     if peers is not None:
         sys.path.append(str(peers.resolve()))
-
-
-def named(found: dict[str, Any]) -> tuple[str, ...]:
-    """What the verdict on samples calls them; empty where it finds no difference."""
-    from gandiag._samples_verdict import verdict
-
-    return verdict(found, None).names
 
 
 if __name__ == "__main__":

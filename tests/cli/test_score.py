@@ -1,130 +1,194 @@
-"""`gandiag score`: samples from files."""
+"""`gandiag score`: what it prints, writes and exits with."""
 
 from __future__ import annotations
 
-import importlib
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from PIL import Image
+from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 from gandiag.errors import UsageError
-from gandiag_cli.app import build
-from gandiag_cli.samples import load_labels, load_samples
+from gandiag_cli import app
+from gandiag_cli.bars import SampleBar
 
 
 def score(*words: object) -> Result:
-    return CliRunner().invoke(build(), ["score", *map(str, words)])
+    return CliRunner().invoke(app.build(), ["score", *map(str, words)])
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two blobs, of which the fakes have one."""
+    folder = tmp_path_factory.mktemp("blobs")
     rng = np.random.default_rng(0)
-    real = np.concatenate([rng.normal(-5, 1, (150, 2)), rng.normal(5, 1, (150, 2))])
-    paths = tmp_path / "real.npy", tmp_path / "fake.npy"
-    np.save(paths[0], real)
-    np.save(paths[1], rng.normal(5, 1, (150, 2)).astype(np.float32))
-    np.savetxt(tmp_path / "labels.txt", np.repeat([0, 1], 150), fmt="%d")
-    return paths
+    np.save(folder / "real.npy", np.concatenate([rng.normal(-5, 1, (150, 2)), rng.normal(5, 1, (150, 2))]))
+    np.save(folder / "fake.npy", rng.normal(5, 1, (150, 2)).astype(np.float32))
+    np.savetxt(folder / "labels.txt", np.repeat([0, 1], 150), fmt="%d")
+    return folder
 
 
-def test_it_prints_each_metric_with_its_reading(files: tuple[Path, Path]) -> None:
-    """Half of the data is never generated, and that is what it says."""
-    result = score(*files, "--labels", files[0].with_name("labels.txt"))
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of digits as PNG: real ones of all classes, fake ones of all but 0 and 7."""
+    folder = tmp_path_factory.mktemp("digits")
+    images, classes = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))  # as they come, each part is by other writers
+    images, classes = np.round(images[order].reshape(-1, 8, 8) / 16 * 255).astype(np.uint8), classes[order]
+    for side in ("real", "fake"):
+        (folder / side).mkdir()
+    for index in range(900):
+        side = "real" if index < 600 else "fake"
+        if side == "real" or classes[index] not in (0, 7):
+            Image.fromarray(images[index]).save(folder / side / f"{index:04d}.png")
+    np.save(folder / "labels.npy", classes[:600])
+    return folder
+
+
+def test_it_prints_the_failure_the_table_and_the_modes(files: Path) -> None:
+    """The name first; half of the data is never generated, and that is what the table says, too."""
+    result = score(files / "real.npy", files / "fake.npy", "--labels", files / "labels.txt")
     assert result.exit_code == 0, result.output
-    assert "of the real data is never generated" in " ".join(result.stdout.split())
-    assert "1 of 2 modes captured (from your labels): 1 missing" in result.stdout
+    text = " ".join(result.stdout.split())
+    assert text.startswith("MODES MISSING 1 of 2 modes is never or almost never generated")
+    assert "of the real data is never generated" in text
+    assert "1 of 2 modes captured (from your labels): 1 missing" in text
+    assert "In identity: a sample has 2 numbers" in text
+    assert result.stderr == ""
 
 
-def test_json_is_all_there_is_on_stdout(files: tuple[Path, Path]) -> None:
-    """One strict JSON object with metrics and their nulls."""
-    found = json.loads(score(*files, "--json").stdout, parse_constant=pytest.fail)
+def test_json_is_all_there_is_on_stdout(files: Path) -> None:
+    """One strict JSON object with metrics and their nulls, and the name of the failure."""
+    found = json.loads(score(files / "real.npy", files / "fake.npy", "--json").stdout, parse_constant=pytest.fail)
+    assert found["schema"] == "gandiag.scores/1"
     assert found["metrics"]["coverage"]["value"] < found["metrics"]["coverage"]["null_low"]
+    assert found["reading"]["names"] == ["modes missing"]
 
 
-def test_files_of_every_kind_hold_the_same_samples(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """NumPy files, archives with one array or a named one, and safetensors with half precision."""
-    array = np.load(files[0])
-    np.savez(tmp_path / "one.npz", samples=array)
-    np.savez(tmp_path / "two.npz", samples=array, other=array[:3])
-    save_file({"x": torch.from_numpy(array).to(torch.bfloat16)}, tmp_path / "x.safetensors")
-    wanted = array.astype(np.float32)
-    for text in ("real.npy", "one.npz", "two.npz:samples"):
-        assert np.array_equal(load_samples(str(tmp_path / text)), wanted)
-    assert np.allclose(load_samples(str(tmp_path / "x.safetensors")), wanted, rtol=0.01)
-    with pytest.raises(UsageError, match=r"other, samples. Name one of them as .*two\.npz:NAME"):
-        load_samples(str(tmp_path / "two.npz"))
+def test_folders_of_images_are_scored_and_pictured(digits: Path, tmp_path: Path) -> None:
+    """Missing digits are found by their labels; page and figures lie where they were asked for."""
+    page, figures = tmp_path / "new" / "scores.html", tmp_path / "figures"
+    labels = digits / "labels.npy"
+    result = score(digits / "real", digits / "fake", "--labels", labels, "--html", page, "--png", figures)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "MODES MISSING 2 of 10 modes" in text
+    assert "8-bit grey images, read as one channel, were divided by 255." in text
+    assert "labels were counted along the images sorted by path: 0000.png, 0001.png" in text
+    assert "could not be drawn" not in page.read_text()
+    assert {path.name for path in figures.iterdir()} == {"embedding.png", "metrics.png", "modes.png", "samples.png"}
+    assert str(page) in result.stdout
 
 
-def test_a_folder_of_images(tmp_path: Path) -> None:
-    """Images become [n, c, h, w] in 0..1: grey if all are grey, and all of one size."""
-    pillow = pytest.importorskip("PIL.Image")
-    for index in range(3):
-        pillow.fromarray(np.full((4, 6), 51 * index, dtype=np.uint8)).save(tmp_path / f"{index}.png")
-    samples = load_samples(str(tmp_path))
-    assert samples.shape == (3, 1, 4, 6)
-    assert np.allclose(samples[:, 0, 0, 0], [0, 0.2, 0.4])
-    pillow.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
-    assert load_samples(str(tmp_path)).shape == (4, 3, 4, 6)
-    pillow.fromarray(np.zeros((5, 6), dtype=np.uint8)).save(tmp_path / "tall.png")
-    with pytest.raises(UsageError, match="resize all images to one size"):
-        load_samples(str(tmp_path))
+def test_one_picture_of_everything(files: Path, tmp_path: Path) -> None:
+    """`--png FILE.png` is all figures in one image that opens, and with --json its name stays off stdout."""
+    picture = tmp_path / "all.png"
+    result = score(files / "real.npy", files / "fake.npy", "--png", picture, "--json")
+    json.loads(result.stdout)
+    with Image.open(picture) as image:
+        image.load()
+        assert image.height > image.width > 1000
 
 
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    """An array of objects could run code when it is loaded: it is refused."""
-    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UsageError, match="pickled"):
-        load_samples(str(tmp_path / "evil.npy"))
+def test_an_embedder_of_ones_own(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`module:function` is looked for where the command is called."""
+    (tmp_path / "mine_for_score.py").write_text("def twice(x):\n    return 2 * x.flatten(1).float()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    result = score(files / "real.npy", files / "fake.npy", "--embedder", "mine_for_score:twice", "--json")
+    assert json.loads(result.stdout)["embedder"] == "mine_for_score:twice"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """The exit code of the command line."""
+    monkeypatch.setattr(sys, "argv", ["gandiag", "score", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        app.main()
+    return int(left.value.code or 0)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "cure"),
+    ("real", "fake", "options", "says"),
     [
-        ("missing.npy", None, "does not exist"),
-        ("torn.npy", b"\x93NUMPY", "save it again"),
-        ("torn.npz", b"PK", "save it again"),
-        ("torn.safetensors", b"\xff" * 20, "save it again"),
-        ("weights.pt", b"x", "expected .npy"),
+        ("absent.npy", "fake.npy", [], "absent.npy does not exist"),
+        ("empty", "fake.npy", [], "holds no images"),
+        ("objects.npy", "fake.npy", [], "without pickled objects"),
+        ("torn", "fake.npy", [], "cannot read the image"),
+        ("real.npy", "nan.npy", [], "150 of 150 fake samples hold NaN or infinity"),
+        ("real.npy", "few.npy", [], "at least 16"),
+        ("real.npy", "wide.npy", [], "resize or crop them alike"),
+        ("real.npy", "fake.npy", ["--labels", "short.txt"], "3 labels for 300 real samples"),
+        ("real.npy", "fake.npy", ["--labels", "absent.txt"], "cannot read labels"),
+        ("real.npy", "fake.npy", ["--html", "real.npy/x.html"], "name another file"),
+        ("real.npy", "fake.npy", ["--html", "empty"], "is a folder"),
+        ("real.npy", "fake.npy", ["--png", "x.jpg"], "no .png file and no folder"),
+        ("real.npy", "fake.npy", ["--embedder", "identiti"], "Did you mean 'identity'"),
+        ("real.npy", "fake.npy", ["--device", "cuda:99"], "cannot compute on device"),
+        ("digits.npy", "pixels.npy", [], "not on one scale"),
     ],
 )
-def test_what_can_not_be_read_says_what_to_do(tmp_path: Path, name: str, content: bytes | None, cure: str) -> None:
-    """Missing, torn and foreign files are one message each."""
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=cure):
-        load_samples(str(tmp_path / name))
+def test_bad_input_is_one_message_and_exit_code_2(
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    real: str,
+    fake: str,
+    options: list[str],
+    says: str,
+) -> None:
+    """Whatever is wrong with the input: one message on stderr, nothing on stdout, no traceback."""
+    for name in ("real.npy", "fake.npy"):
+        (tmp_path / name).write_bytes((files / name).read_bytes())
+    for name, array in (
+        ("nan.npy", np.full((150, 2), np.nan)),
+        ("few.npy", np.zeros((10, 2))),
+        ("wide.npy", np.zeros((150, 3))),
+        ("digits.npy", np.zeros((100, 2)) + np.arange(100)[:, None] / 100),
+        ("pixels.npy", np.arange(200, dtype=np.uint8).reshape(100, 2)),
+    ):
+        np.save(tmp_path / name, array)
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "short.txt").write_text("0\n1\n0\n")
+    for folder in ("empty", "torn"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "torn" / "a.png").write_bytes(b"\x89PNG")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, real, fake, *options) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gandiag: ")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
 
 
-def test_samples_and_labels_must_be_numbers(tmp_path: Path) -> None:
-    """Text is no sample, a fraction no label, an empty folder no set of images."""
-    np.save(tmp_path / "text.npy", np.array(["a", "b"]))
-    np.save(tmp_path / "fractions.npy", np.array([0.5, 1.5]))
-    (tmp_path / "labels.txt").write_text("0\none\n")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="one sample a row"):
-        load_samples(str(tmp_path / "text.npy"))
-    with pytest.raises(UsageError, match="one whole number"):
-        load_labels(tmp_path / "fractions.npy")
-    with pytest.raises(UsageError, match="one whole number a line"):
-        load_labels(tmp_path / "labels.txt")
-    with pytest.raises(UsageError, match="holds no images"):
-        load_samples(str(tmp_path / "empty"))
+def test_what_cannot_be_written_is_said_before_the_work(files: Path) -> None:
+    """A report below a file is refused at once: the samples are not even read."""
+    result = score("absent.npy", files / "fake.npy", "--html", files / "real.npy" / "x.html")
+    assert isinstance(result.exception, UsageError)
+    assert "x.html" in str(result.exception)
 
 
-def test_without_pillow_the_line_that_installs_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays need no Pillow, folders of images do."""
-    from gandiag.errors import MissingExtra
-
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    (tmp_path / "a.png").write_bytes(b"")
-    monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(MissingExtra, match="pip install pillow"):
-        load_samples(str(tmp_path))
+def test_the_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stderr is no terminal nothing is drawn; where it is, the bar counts, and then names the work."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with SampleBar({"real": 10}) as bar:
+        bar(5, None, "real")
+    assert stream.getvalue() == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with SampleBar({"real": 10}) as bar:
+        bar(5, None, "real")
+        bar._bars.refresh()
+        bar(0, None, "metrics")
+        bar._bars.refresh()
+    assert "embedding real samples" in stream.getvalue()
+    assert "5/10" in stream.getvalue()
+    assert "measuring" in stream.getvalue()

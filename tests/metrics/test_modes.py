@@ -1,4 +1,4 @@
-"""Finding modes, assigning fakes to them, and judging each one's fate."""
+"""Assigning fakes to modes, and judging each mode's fate; `test_clusters` is about finding them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from references.mixtures import grid, mixture, ring
-from sklearn.datasets import load_digits, make_swiss_roll
-from sklearn.metrics import adjusted_rand_score
+from sklearn.datasets import load_digits
 
 from gandiag.errors import ShapeError
 from gandiag.metrics import assign, find_modes, mode_table
-from gandiag.metrics._clusters import MOST, _dimension
 
 
 def table(real, labels, fake):
@@ -29,100 +26,6 @@ def table(real, labels, fake):
 
 def states(found) -> list[str]:
     return [mode.state for mode in found.modes]
-
-
-@pytest.mark.parametrize("n", [1000, 2500])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_rings_and_grids_are_found(n, seed):
-    """The 8 modes of the ring and the 25 of the grid are found without a mistake."""
-    for make in (ring, grid):
-        x, modes = make(n, seed=seed)
-        assert adjusted_rand_score(modes, find_modes(x)) == 1.0
-
-
-@pytest.mark.parametrize("n", [1000, 2500])
-@pytest.mark.parametrize("d", [64, 512])
-@pytest.mark.parametrize("std", [0.25, 1.0])
-def test_mixtures_are_found(n, d, std):
-    """25 Gaussians in many dimensions are found, those of std 1 that a nearest-neighbour edge joins too."""
-    x, modes = mixture(n, d, std=std)
-    assert adjusted_rand_score(modes, find_modes(x)) > 0.99
-
-
-def test_digits_are_found():
-    """The classes of real images are found: adjusted Rand index at least 0.80 against the labels."""
-    x, classes = load_digits(return_X_y=True)
-    found = find_modes(x)
-    assert adjusted_rand_score(classes, found) >= 0.80
-    assert 9 <= found.max() + 1 <= 13
-
-
-@pytest.mark.parametrize("n", [600, 1000, 2500])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_one_piece_of_data_has_one_mode(n, seed):
-    """Gaussian blobs, heavy tails, a filled square and a Swiss roll are not cut up."""
-    rng = np.random.default_rng(seed)
-    pieces = [rng.normal(size=(n, d)) for d in (2, 10, 64)]
-    pieces += [rng.standard_t(3, size=(n, 2)), np.exp(rng.normal(size=(n, 5))), rng.uniform(size=(n, 2))]
-    pieces += [make_swiss_roll(n, noise=0.1, random_state=seed)[0]]
-    assert [find_modes(x).max() for x in pieces] == [0] * len(pieces)
-
-
-def test_unequal_modes_are_found():
-    """Modes of 2 % to 60 % of the data are found, the largest first."""
-    rng = np.random.default_rng(0)
-    sizes = [600, 250, 100, 30, 20]
-    centres = 10 * rng.normal(size=(5, 8))
-    x = np.concatenate([centre + rng.normal(size=(size, 8)) for centre, size in zip(centres, sizes, strict=True)])
-    assert np.bincount(find_modes(x)).tolist() == sizes
-
-
-def test_small_groups_are_no_mode():
-    """Twenty rows of 2,520 far from all others are no mode and in none; a single stray row joins its nearest mode."""
-    rng = np.random.default_rng(0)
-    group = np.array([30.0, 0.0]) + 0.01 * rng.normal(size=(20, 2))
-    found = find_modes(np.r_[ring(2500)[0], group, [[1.5, 0.0]]])
-    assert found.max() == 7
-    assert set(found[2500:2520]) == {-1}
-    assert found[2520] == found[ring(2500)[1].tolist().index(0)]
-
-
-def test_data_of_copies():
-    """Rows that repeat twenty points are twenty modes; rows that are all the same are one."""
-    points = np.random.default_rng(0).normal(size=(20, 8))
-    assert adjusted_rand_score(np.arange(1000) // 50, find_modes(np.repeat(points, 50, axis=0))) == 1.0
-    assert find_modes(np.ones((100, 3))).tolist() == [0] * 100
-
-
-def test_few_rows_are_one_mode():
-    """With too few rows for two modes there is one."""
-    assert find_modes(np.random.default_rng(0).normal(size=(15, 2))).tolist() == [0] * 15
-    assert find_modes([[1.0, 2.0]]).tolist() == [0]
-
-
-def test_many_rows_follow_a_part_of_them():
-    """Beyond the rows that are clustered, the others get the mode of their nearest clustered row."""
-    x, modes = ring(MOST + 1500)
-    assert adjusted_rand_score(modes, find_modes(x, seed=3)) == 1.0
-
-
-def test_finding_is_deterministic_and_touches_no_global_stream():
-    """Same rows, same modes; NumPy's and torch's global random states stay as they are."""
-    x = load_digits(return_X_y=True)[0]
-    before, torch_before = np.random.get_state(), torch.get_rng_state()
-    first = find_modes(x, seed=7)
-    np.testing.assert_array_equal(first, find_modes(x, seed=7))
-    np.testing.assert_array_equal(before[1], np.random.get_state()[1])
-    assert torch.equal(torch_before, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("d", [1, 2, 5])
-def test_the_dimension_is_that_of_the_data(d):
-    """The estimate is the dimension of the data and not of the space around them."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(size=(1500, d)) @ np.linalg.qr(rng.normal(size=(20, 20)))[0][:d]
-    distances = np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), axis=1)[:, 1:16]
-    assert _dimension(distances) == pytest.approx(d, rel=0.15)
 
 
 @pytest.mark.parametrize(("make", "std"), [(ring, 0.01), (grid, 0.05)])
@@ -259,6 +162,132 @@ def test_exemplars_show_the_middle_of_a_mode():
         rows = list(mode.real_indices)
         assert (labels[rows] == mode.id).all()
         assert np.linalg.norm(real[rows] - real[labels == mode.id].mean(0), axis=1).max() < 0.01
+
+
+def dropped_digit(digit: int, *, seed: int):
+    """A thousand digits and their classes; a thousand fakes without one class.
+
+    The fakes are the other 797 images less that class, and as many of these again, each moved by noise of half a grey
+    level of sixteen, as it takes.
+    """
+    x, classes = load_digits(return_X_y=True)
+    rng = np.random.default_rng([digit, seed])
+    order = rng.permutation(len(x))
+    real, rest = order[:1000], order[1000:]
+    rest = rest[classes[rest] != digit]
+    again = rng.choice(rest, 1000 - len(rest))
+    fake = np.r_[x[rest], x[again] + rng.normal(scale=0.5, size=(len(again), 64))]
+    return x[real], classes[real], fake
+
+
+def test_a_dropped_digit_is_named():
+    """Without labels, a class that the fakes lack is called missing, by exemplars of that class, and no other is.
+
+    Of these 20 draws at least 19; of 400 it was 96.5 %, see the page on modes.
+    """
+    named = 0
+    for digit in range(10):
+        for seed in range(2):
+            real, classes, fake = dropped_digit(digit, seed=seed)
+            missing = [
+                np.bincount(classes[list(mode.real_indices)], minlength=10).argmax()
+                for mode in table(real, find_modes(real), fake).modes
+                if mode.state == "missing"
+            ]
+            named += digit in missing
+            assert set(missing) <= {digit}
+    assert named >= 19
+
+
+def test_fakes_from_over_the_border_do_not_hide_a_missing_mode():
+    """A mode with a fifth of its share is missing if its middle is empty, and under if the fakes are all over it."""
+    rng = np.random.default_rng(0)
+    real = np.r_[rng.normal(size=(500, 8)), 8 + rng.normal(size=(500, 8))]
+    labels = np.arange(1000) // 500
+    far = real[500:][np.linalg.norm(real[500:] - 8, axis=1) > 3.2][:60]
+    for fakes, state in [(far + 0.1 * rng.normal(size=far.shape), "missing"), (8 + rng.normal(size=(60, 8)), "under")]:
+        found = table(real, labels, np.r_[rng.normal(size=(500, 8)), fakes])
+        assert [mode.state for mode in found.modes] == ["ok", state]
+        assert found.count_captured == (1 if state == "missing" else 2)
+        assert found.modes[1].fake_share > 0.1 * found.modes[1].real_share
+        assert (found.modes[1].middle_ratio < 0.1) == (state == "missing")
+    assert math.isnan(found.modes[0].middle_ratio)
+
+
+def test_held_out_rows_are_counted_in_the_place_of_those_the_modes_were_found_in():
+    """Shares and tests are from the held-out labels; exemplars and spreads stay those of real."""
+    real, labels = ring(800)
+    fake = ring(800, seed=1)[0]
+    theirs = assign(real=real, real_labels=labels, fake=fake)
+    held_out = np.repeat(np.arange(8), [0, 200, 40, 40, 40, 40, 40, 40])
+    arguments = {"real": real, "real_labels": labels, "fake": fake, "fake_labels": theirs, "source": "clusters"}
+    found, without = mode_table(**arguments, held_out_labels=held_out), mode_table(**arguments)
+    assert [mode.real_share for mode in found.modes[:3]] == pytest.approx([0, 200 / 440, 40 / 440])
+    assert states(found)[1] == "under"
+    assert [mode.real_indices for mode in found.modes] == [mode.real_indices for mode in without.modes]
+    assert [mode.spread_ratio for mode in found.modes] == [mode.spread_ratio for mode in without.modes]
+    with pytest.raises(ShapeError, match="make held_out_labels with assign"):
+        mode_table(**arguments, held_out_labels=[-1, 11])
+
+
+@pytest.mark.parametrize("d", [2, 64, 512])
+def test_data_against_held_out_data_raise_no_alarm(d):
+    """With modes found in one part of the data, in at most one of 6 draws any share of another part is called wrong."""
+    alarms = 0
+    for seed in range(6):
+        x = mixture(1800, d, seed=seed, std=0.05 if d == 2 else 0.5)[0]
+        real, held_out, fake = x[:600], x[600:1200], x[1200:]
+        labels = find_modes(real)
+        found = mode_table(
+            real=real,
+            real_labels=labels,
+            fake=fake,
+            fake_labels=assign(real=real, real_labels=labels, fake=fake),
+            held_out_labels=assign(real=real, real_labels=labels, fake=held_out),
+            source="clusters",
+        )
+        alarms += any(mode.p_adjusted < 0.05 for mode in found.modes)
+    assert alarms <= 1
+
+
+def test_fake_exemplars_are_the_fakes_in_the_middle():
+    """They are fakes of that mode, the nearest to the median of its reals, and none where there are none."""
+    real, labels = ring(500)
+    fake, theirs = ring(500, seed=1)
+    fake, theirs = fake[theirs != 2], theirs[theirs != 2]
+    for mode in table(real, labels, fake).modes:
+        rows = list(mode.fake_indices)
+        assert len(rows) == (0 if mode.id == 2 else 8)
+        assert (theirs[rows] == mode.id).all()
+        middle = np.quantile(real[labels == mode.id], 0.5, axis=0, method="lower")
+        away = np.linalg.norm(fake - middle, axis=1)
+        assert away[rows].tolist() == pytest.approx(sorted(away[theirs == mode.id])[: len(rows)])
+
+
+def test_intervals_hold_what_they_are_of():
+    """Shares lie within their intervals, and the spread ratio within its own; both shrink with more fakes."""
+    real, labels = mixture(2000, 16)
+    few, many = (table(real, labels, mixture(n, 16, seed=1, std=0.4)[0]) for n in (1000, 8000))
+    for found in (few, many):
+        for mode in found.modes:
+            assert mode.real_low < mode.real_share < mode.real_high
+            assert mode.fake_low < mode.fake_share < mode.fake_high
+            assert mode.spread_low < mode.spread_ratio < mode.spread_high
+    for small, large in zip(few.modes, many.modes, strict=True):
+        assert large.fake_high - large.fake_low < small.fake_high - small.fake_low
+        assert large.spread_high - large.spread_low < small.spread_high - small.spread_low
+    assert np.mean([mode.spread_low < 0.8 < mode.spread_high for mode in (*few.modes, *many.modes)]) > 0.85
+
+
+def test_numbers_about_all_modes():
+    """Fakes of 15 of 25 modes: KL log(25 / 15), entropy log 15, and 15 hit where a perfect sampler hits 25."""
+    real, labels = mixture(5000, 64)
+    found = table(real, labels, mixture(5000, 64, seed=1, kept=15)[0])
+    assert found.reverse_kl == pytest.approx(math.log(25 / 15), abs=0.02)
+    assert found.entropy_fake == pytest.approx(math.log(15), abs=0.01)
+    assert found.entropy_real == pytest.approx(math.log(25), abs=0.01)
+    assert (found.count_hit, found.expected_hit) == (15, pytest.approx(25))
+    assert found.reverse_kl_floor == pytest.approx(24 / 2 * (2 / 5000))
 
 
 def test_the_table_is_strict_json():

@@ -64,6 +64,15 @@ def test_tight_modes_are_looked_at_in_float64():
     assert torch.equal(found.reached, expected.reached)
 
 
+def test_repetitions_in_a_plane_are_counted_as_in_a_pass():
+    """Rows that nearly repeat each other are so near that float32 products would take many more for that."""
+    x = mixture(3000, 2)[0]
+    for split in range(2):
+        found, expected = both(x, roles(3000, real=1500, fake=1500), split)
+        for name in ("repeats_fake", "repeats_real", "repeated"):
+            assert alike(found, expected, name) > 0.999, name
+
+
 def test_lists_are_long_enough():
     """Of a million rows in a part with such a share, less than one finds fewer than k of its own in its list."""
     from scipy.stats import binom
