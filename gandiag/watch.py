@@ -99,6 +99,8 @@ class Run:
             self.observer.listeners.append(self.interventions)
         # After the interventions: the recorded gradients are those that the optimizer is about to use.
         self.observer.listeners.append(self.recorder)
+        if self.techniques:
+            self.observer.listeners.append(self.interventions.last)
         for optimizer in optimizers:
             self.observer.units.add_optimizer(optimizer)
         self.observer.open()

@@ -52,17 +52,22 @@ class Added:
             mine.update({key: value for key, value in group.items() if key != "params"})
         own.step()
 
-    def _groups(self, script: Optimizer) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
+    def beside(self, script: Optimizer) -> list[list[nn.Parameter]]:
+        """For each of the optimizer's groups, those that belong to its layers."""
         found = []
         for group in script.param_groups:
             held = {id(p) for p in group["params"]}
-            parameters = [
-                p
-                for technique in self._techniques
-                for layer, added in technique.added().items()
-                if any(id(own) in held for own in layer.parameters())
-                for p in added
-            ]
-            if parameters:
-                found.append((group, parameters))
+            found.append(
+                [
+                    p
+                    for technique in self._techniques
+                    for layer, added in technique.added().items()
+                    if any(id(own) in held for own in layer.parameters())
+                    for p in added
+                ]
+            )
         return found
+
+    def _groups(self, script: Optimizer) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
+        pairs = zip(script.param_groups, self.beside(script), strict=True)
+        return [(group, parameters) for group, parameters in pairs if parameters]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gandiag.loop.calls import leaves
 
@@ -50,6 +50,15 @@ def pick_rows(args: Any, kwargs: Any, rows: Tensor) -> tuple[Any, Any]:
         return value[rows] if isinstance(value, Tensor) and value.ndim >= 1 and len(value) == len(rows) else value
 
     return map_tensors(tuple(args), pick), map_tensors(dict(kwargs), pick)
+
+
+def in_full_precision(net: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Floating-point arguments in the type of a net's weights: what came out of autocast is narrower.
+
+    gandiag's own forwards do not run under autocast: second derivatives and small penalties would drown in rounding.
+    """
+    type_ = next(net.parameters()).dtype
+    return map_floats(tuple(args), lambda x: x.to(type_)), map_floats(dict(kwargs), lambda x: x.to(type_))
 
 
 def map_floats(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

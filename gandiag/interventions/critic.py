@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from gandiag.errors import TechniqueRefused
-from gandiag.interventions.arguments import first_leaf, replace_samples
+from gandiag.interventions.arguments import first_leaf, in_full_precision, replace_samples
 from gandiag.interventions.network import Changes, SigmoidInputs, call_net, preserved
 from gandiag.loop import Call, Observer
+from gandiag.loop.cast import unwrapped
 
 
 class DCritic:
@@ -26,11 +29,15 @@ class DCritic:
         self._changes = changes
         self._sides = {"real": real, "fake": fake}
 
-    def __call__(self, x: Tensor, *, like: str = "real") -> Tensor:
+    def __call__(self, x: Tensor, *, like: str = "real", weights: dict[str, Tensor] | None = None) -> Tensor:
         """Logits of `x`, one for each pack; a D that ends in a sigmoid is read before it."""
         with SigmoidInputs() as sigmoids:
-            logits: Tensor = sigmoids.logits(first_leaf(self._run(x, like)))
+            logits: Tensor = sigmoids.logits(first_leaf(self._run(x, like, weights)))
         return logits
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The script's own that are trained, by name; not those that techniques have added."""
+        return {name: p for name, p in unwrapped(self._sides["real"].unit).named_parameters() if p.requires_grad}
 
     def features(self, x: Tensor, *, like: str = "real") -> Tensor:
         """The input of D's last layer, flattened, shape (n, f)."""
@@ -44,11 +51,17 @@ class DCritic:
             raise TechniqueRefused("D's last layer was not called in this forward, so its features cannot be had")
         return caught[-1].flatten(1)
 
-    def _run(self, x: Tensor, like: str) -> Any:
+    def _run(self, x: Tensor, like: str, weights: dict[str, Tensor] | None = None) -> Any:
         call = self._sides[like]
         # A copy: D may begin with an in-place operation, which a leaf would refuse and a batch must not suffer.
-        args, kwargs = replace_samples(call.args, call.kwargs, x.clone())
-        with self._observer.quiet(), preserved([call.unit], x.device):
+        args, kwargs = in_full_precision(call.unit, *replace_samples(call.args, call.kwargs, x.clone()))
+        with self._observer.quiet(), preserved([call.unit], x.device), torch.autocast(x.device.type, enabled=False):
+            if weights is not None:
+                return self._changes.run(args, kwargs, forward=_with(weights), update=False, expand=False)
             # Through __call__, not forward: the script's own forward hooks (torch's old spectral norm is one)
             # must make their weights anew, as the graph of the last ones is gone.
             return self._changes.run(args, kwargs, forward=call_net, update=False, expand=False)
+
+
+def _with(weights: dict[str, Tensor]) -> Any:
+    return lambda net, *args, **kwargs: functional_call(unwrapped(net), weights, args, kwargs)

@@ -1,4 +1,4 @@
-"""D's forward with the networks seam: other weights, a changed first and last layer."""
+"""A net's forward with the networks seam: other weights, changed layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gandiag.interventions.arguments import map_floats, samples
-from gandiag.techniques import Ends, Technique
+from gandiag.loop.cast import unwrapped
+from gandiag.techniques import Ends, Inside, Technique
 
 
 @contextlib.contextmanager
@@ -46,16 +47,21 @@ class Changes:
     """The networks seam of all techniques on one net.
 
     Attributes:
-        net: a discriminator.
+        net: a discriminator or a generator.
         techniques: all that are on.
-        ends: the net's first and last layer, if a technique needs them.
+        ends: the first and last layer of a discriminator, if a technique needs them.
+        inside: layers, and what techniques make of each, in their order.
+        of_d: whether it is a discriminator.
         catch: for the time of one forward, what to call with the input of the last layer.
     """
 
     net: nn.Module
     techniques: list[Technique]
-    ends: Ends | None
+    ends: Ends | None = None
+    inside: dict[nn.Module, list[Inside]] = field(default_factory=dict)
+    of_d: bool = True
     catch: Callable[[Tensor], None] | None = field(default=None, init=False)
+    _preceding: bool = field(default=False, init=False)
 
     def run(self, args: Any, kwargs: Any, *, forward: Callable[..., Any], update: bool, expand: bool = True) -> Any:
         """`forward(net, *args, **kwargs)` with every change in place; all are taken back right after it.
@@ -67,18 +73,40 @@ class Changes:
             update: whether power iterations advance, as they do in the script's own forwards.
             expand: whether outputs get as many rows as the input has (PacGAN gives one for each pack).
         """
+        if self.inside and not self._preceding:
+            self._precede(args, kwargs, forward, update)
         with contextlib.ExitStack() as stack:
-            for technique in self.techniques:
+            for technique in self._weighing():
                 for layer, weight in technique.weights(self.net, training=self.net.training, update=update).items():
                     stack.enter_context(_weight(layer, weight))
-            if self.ends is not None:
-                for layer in {self.ends.stem, self.ends.head}:
-                    stack.enter_context(_layer(layer, self.ends, self))
+            for layer in self._changed():
+                stack.enter_context(_layer(layer, self))
             output = forward(self.net, *args, **kwargs)
         x = samples(args, kwargs)
-        if x is None or not expand or not any(t.has("d_output") for t in self.techniques):
+        if self.ends is None or x is None or not expand or not any(t.has("d_output") for t in self.techniques):
             return output
         return map_floats(output, lambda leaf: self._expanded(leaf, len(x)))
+
+    def _weighing(self) -> list[Technique]:
+        return [t for t in self.techniques if t.has("weights")] if self.of_d else []
+
+    def _changed(self) -> dict[nn.Module, None]:
+        """The layers whose forward is changed, each once, in an order that is the same at each run."""
+        ends = [] if self.ends is None else [self.ends.stem, self.ends.head]
+        return dict.fromkeys([*ends, *self.inside])
+
+    def _precede(self, args: Any, kwargs: Any, forward: Callable[..., Any], update: bool) -> None:
+        def once_more(*args: Any, **kwargs: Any) -> Any:
+            self._preceding = True
+            try:
+                with preserved([self.net], next(self.net.parameters()).device):
+                    return self.run(args, kwargs, forward=forward, update=False, expand=False)
+            finally:
+                self._preceding = False
+
+        for technique in self.techniques:
+            if technique.has("before"):
+                technique.before(self.net, args, kwargs, once_more)
 
     def _expanded(self, output: Tensor, rows: int) -> Tensor:
         for technique in self.techniques:
@@ -97,16 +125,18 @@ def _weight(layer: nn.Module, weight: Tensor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _layer(layer: nn.Module, ends: Ends, changes: Changes) -> Iterator[None]:
+def _layer(layer: nn.Module, changes: Changes) -> Iterator[None]:
     """For the time of one forward, `layer.forward` is an attribute of the instance, which wins over its class."""
-    plain = layer.forward
+    plain, ends = layer.forward, changes.ends
 
     def changed(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if layer is ends.head and changes.catch is not None:
+        if ends is not None and layer is ends.head and changes.catch is not None:
             changes.catch(x)
         forward: Callable[[Tensor], Tensor] = lambda x: plain(x, *args, **kwargs)  # noqa: E731
+        for change in changes.inside.get(layer, ()):
+            forward = _wrapped(change, forward)
         # From the inside out: the head's change sees what the stem's made of it, where one layer is both.
-        for end, here in (("head", ends.head), ("stem", ends.stem)):
+        for end, here in (("head", ends.head), ("stem", ends.stem)) if ends is not None else ():
             if layer is here:
                 for technique in changes.techniques:
                     if technique.has(end):
@@ -118,6 +148,10 @@ def _layer(layer: nn.Module, ends: Ends, changes: Changes) -> Iterator[None]:
         yield
     finally:
         del layer.__dict__["forward"]
+
+
+def _wrapped(change: Inside, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: change(x, forward)
 
 
 def _bind(method: Callable[..., Tensor], layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Any:
@@ -150,5 +184,5 @@ class SigmoidInputs(TorchFunctionMode):
 
 
 def call_net(net: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """`net(...)`, hooks and all."""
-    return net(*args, **kwargs)
+    """`net(...)`, hooks and all, but without its wrapper: DDP's would wait for a backward pass that never comes."""
+    return unwrapped(net)(*args, **kwargs)

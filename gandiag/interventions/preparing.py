@@ -1,4 +1,4 @@
-"""What happens once for each D, before its first forward: find its ends, widen it, try it."""
+"""What happens once for each net, before its first forward: find D's ends, widen it, change layers, try it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,42 @@ from gandiag.errors import TechniqueRefused
 from gandiag.interventions.arguments import first_leaf, map_tensors, replace_samples, samples
 from gandiag.interventions.network import Changes, call_net, preserved
 from gandiag.loop.calls import leaves
-from gandiag.techniques import Beside, Ends, Technique
+from gandiag.techniques import Beside, Ends, Inside, Technique
+
+
+def prepare_g(
+    net: nn.Module, args: Any, kwargs: Any, techniques: list[Technique], *, generator: torch.Generator
+) -> Changes:
+    """Everything before a generator's first forward, whose arguments are given: `inside`, and a trial.
+
+    Raises:
+        TechniqueRefused: the net's forward does not go through, or gives other shapes, with the changes in place.
+    """
+    with preserved([net], next(net.parameters()).device):
+        changes = Changes(net, techniques, None, _inside(net, "g", techniques, generator), of_d=False)
+        if changes.inside:
+            _try(changes, args, kwargs, generator)
+    return changes
 
 
 def prepare(
-    net: nn.Module, args: Any, kwargs: Any, techniques: list[Technique], *, generator: torch.Generator
+    net: nn.Module,
+    args: Any,
+    kwargs: Any,
+    techniques: list[Technique],
+    *,
+    generator: torch.Generator,
+    shared: torch.Generator,
 ) -> Changes:
-    """Everything before a net's first forward, whose arguments are given: `widen`, `prepare`, and a trial.
+    """Everything before a discriminator's first forward: `widen`, `prepare`, `inside`, and a trial.
+
+    Args:
+        net: a discriminator.
+        args: of its first call.
+        kwargs: of its first call.
+        techniques: all that are on.
+        generator: gandiag's own random stream.
+        shared: one that is alike on all ranks, for weights and vectors.
 
     Raises:
         TechniqueRefused: the net's forward does not go through, or gives other shapes, with the changes in place.
@@ -30,14 +59,24 @@ def prepare(
         if widening or any(t.reads_features for t in techniques):
             ends = find_ends(net, args, kwargs)
             for technique in widening:
-                technique.widen(ends, generator=generator)
+                technique.widen(ends, generator=shared)
         beside = _joined(technique.beside() for technique in techniques)
         for technique in techniques:
-            technique.prepare(net, beside=beside, generator=generator)
-        changes = Changes(net, techniques, ends)
-        if widening:
-            _try(changes, args, kwargs)
+            technique.prepare(net, beside=beside, generator=shared)
+        changes = Changes(net, techniques, ends, _inside(net, "d", techniques, generator))
+        if widening or changes.inside:
+            _try(changes, args, kwargs, generator)
     return changes
+
+
+def _inside(
+    net: nn.Module, role: str, techniques: list[Technique], generator: torch.Generator
+) -> dict[nn.Module, list[Inside]]:
+    joined: dict[nn.Module, list[Inside]] = {}
+    for technique in techniques:
+        for layer, change in technique.inside(net, role=role, generator=generator).items():
+            joined.setdefault(layer, []).append(change)
+    return joined
 
 
 def _joined(parts: Iterable[Beside]) -> Beside:
@@ -48,20 +87,23 @@ def _joined(parts: Iterable[Beside]) -> Beside:
     return joined
 
 
-def _try(changes: Changes, args: Any, kwargs: Any) -> None:
+def _try(changes: Changes, args: Any, kwargs: Any, generator: torch.Generator) -> None:
+    stream = generator.get_state()
     args, kwargs = map_tensors(tuple(args), torch.clone), map_tensors(dict(kwargs), torch.clone)
-    names = " and ".join(t.card.name for t in changes.techniques if t.has("widen"))
+    names = " and ".join(t.card.name for t in changes.techniques if t.has("widen", "inside"))
     net = type(changes.net).__name__
     with torch.no_grad():
-        plain = changes.net(*args, **kwargs)
+        plain = call_net(changes.net, *args, **kwargs)
         try:
             changed = changes.run(args, kwargs, forward=call_net, update=False)
         except (RuntimeError, ValueError) as error:
             raise TechniqueRefused(
-                f"{names} cannot be put into {net}: its forward then fails with {error!r}. Other inputs of D, such as "
-                "labels, must enter with the samples before the first layer; use rpgan_r1_r2, or write it into the "
-                "script"
+                f"{names} cannot be put into {net}: its forward then fails with {error!r}. Other inputs of "
+                "the net, such as labels, must enter with the samples before the first layer; use rpgan_r1_r2, or "
+                "write it into the script"
             ) from None
+        finally:
+            generator.set_state(stream)  # what is drawn in a trial is not drawn
     before, after = ([tuple(leaf.shape) for leaf in leaves(output)] for output in (plain, changed))
     if before != after:
         raise TechniqueRefused(
@@ -93,7 +135,7 @@ def find_ends(net: nn.Module, args: Any, kwargs: Any) -> Ends:
     handle = register_module_forward_hook(note)
     try:
         with torch.enable_grad():
-            score = first_leaf(net(*args, **kwargs))
+            score = first_leaf(call_net(net, *args, **kwargs))
     finally:
         handle.remove()
     stem = next((layer for layer, output in layers if x is not None and _depends(output, x)), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from gandiag.errors import TechniqueRefused
@@ -12,7 +11,7 @@ from gandiag.loop import Observer, Step
 from gandiag.techniques import Technique
 
 #: The methods of techniques that run D or change what it computes.
-IN_D = ("widen", "weights", "d_input", "d_loss", "g_loss")
+IN_D = ("widen", "weights", "inside", "d_input", "d_loss", "g_loss", "g_gradient", "d_term", "g_term")
 
 
 def conflicts(techniques: Sequence[Technique]) -> None:
@@ -27,10 +26,39 @@ def conflicts(techniques: Sequence[Technique]) -> None:
                 f"{technique.card.name} and {both[0]} must not be on together; choose one of them "
                 f"(`gandiag techniques {technique.card.name}` says why)"
             )
+    coupling = [t.card.name for t in techniques if t.couples]
+    penalties = [t.card.name for t in techniques if t.card.layers]
+    if coupling and penalties:
+        raise TechniqueRefused(
+            f"{penalties[0]} and {coupling[0]} must not be on together: {penalties[0]} penalises D at each sample, and "
+            f"{coupling[0]} makes D mix the samples of a batch; choose one of them"
+        )
+    over = [t.card.name for t in techniques if t.takes_over]
+    if len(over) > 1:
+        raise TechniqueRefused(
+            f"{over[0]} and {over[1]} must not be on together: each puts its own loss in the place of the script's; "
+            "choose one of them"
+        )
+    reading = [t.card.name for t in techniques if t.reads_own_loss or "bce" in t.card.suits]
+    reading = [name for name in reading if name not in over]
+    if over and reading:
+        raise TechniqueRefused(
+            f"{over[0]} and {reading[0]} must not be on together: {reading[0]} changes the script's own loss, which "
+            f"{over[0]} puts another one in the place of; choose one of them"
+        )
+    for role in ("d", "g"):
+        stepping = [t.card.name for t in techniques if role in t.steps()]
+        if len(stepping) > 1:
+            raise TechniqueRefused(
+                f"{stepping[0]} and {stepping[1]} must not be on together: each does the optimizer's step for "
+                f"{role.upper()} in its own way; choose one of them"
+            )
 
 
 def layers(techniques: Sequence[Technique], nets: Sequence[nn.Module]) -> None:
     """Refuse a gradient penalty on a D that mixes the samples of a batch."""
+    if any(t.couples is False for t in techniques):
+        return
     for technique in techniques:
         for net in nets:
             bad = sorted({type(m).__name__ for m in net.modules()} & set(technique.card.layers))
@@ -40,31 +68,6 @@ def layers(techniques: Sequence[Technique], nets: Sequence[nn.Module]) -> None:
                     f"{', '.join(bad)}, which mixes the samples of a batch: replace it by layer normalisation, or "
                     "use spectral_norm, pacgan or instance_noise"
                 )
-
-
-def ranks(techniques: Sequence[Technique]) -> None:
-    """Refuse training over several ranks: gandiag's own gradients are not reduced over them yet."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    size = torch.distributed.get_world_size()
-    for technique in techniques:
-        if size > 1 and technique.has("widen", "weights", "d_loss", "g_loss"):
-            raise TechniqueRefused(
-                f"{technique.card.name} runs D by itself, and over {size} ranks its gradients would not be reduced; "
-                "train on one rank, or write it into the script"
-            )
-
-
-def precision(techniques: Sequence[Technique], device: torch.device) -> None:
-    """Refuse mixed precision where gandiag's own gradients would lack the script's loss scale."""
-    if not torch.is_autocast_enabled(device.type):
-        return
-    for technique in techniques:
-        if technique.has("widen", "d_loss", "g_loss"):
-            raise TechniqueRefused(
-                f"{technique.card.name} adds gradients of its own, and D runs under autocast: their scale would not be "
-                "the script's; train in full precision, or use spectral_norm, instance_noise, ema, ttur or grad_clip"
-            )
 
 
 def parts(techniques: Sequence[Technique], unit: nn.Module, observer: Observer) -> None:
@@ -100,4 +103,14 @@ def own_penalty(techniques: Sequence[Technique], step: Step) -> None:
                 f"{technique.card.name} makes D judge {technique.pack} samples at a time, and the script's own "
                 "gradient penalty is taken at each sample by itself: the two do not fit; take the penalty out and "
                 "turn on rpgan_r1_r2 or wgan_gp, which know of packs"
+            )
+
+
+def one_optimizer(techniques: Sequence[Technique]) -> None:
+    """Refuse what sets or does the step of one net where one optimizer steps both."""
+    for technique in techniques:
+        if technique.has("learning_rate", "options", "skips", "take_step"):
+            raise TechniqueRefused(
+                f"{technique.card.name} acts on the optimizer of one net, and this script steps both nets with one; "
+                "give each its own"
             )

@@ -56,6 +56,9 @@ class Director:
         """Run the call and return what the script shall get."""
         return run(call.unit, *args, **kwargs)
 
+    def backward_begins(self, roots: tuple[Tensor, ...]) -> None:
+        """A backward pass for .grad is about to run, from these losses."""
+
     def needs_roles(self) -> bool:
         """Whether roles must be known before the first forward."""
         return False

@@ -138,6 +138,11 @@ class Observer(Rounds):
         """Whether torch.autograd.grad is running now."""
         return self.passes.inside_grad
 
+    @property
+    def scale(self) -> Tensor | None:
+        """What a GradScaler has multiplied the last loss by, 0-dim, or None."""
+        return self.passes.scale
+
     def _forget(self) -> None:
         self._off = self._idle = True
         self.pattern.end()
@@ -168,6 +173,8 @@ class Observer(Rounds):
                 plain = is_plain(roots, weights, inputs, accumulate, create_graph) and not self.passes.scaling
                 pattern.saw("backward" if plain else None)
                 self.passes.begin(roots, weights, inputs, accumulate, create_graph)
+                if accumulate and self.director is not None:
+                    self.director.backward_begins(roots)
             except Exception as error:
                 self._stumbled(error)
 

@@ -21,6 +21,7 @@ class Passes:
         inside_grad: whether the innermost one belongs to torch.autograd.grad and fills no .grad.
         number: of the last pass that filled some.
         scaling: whether losses may have been multiplied by a GradScaler.
+        scale: what the last loss that filled some was multiplied by, 0-dim, or None.
         failed: what to do with an error of gandiag's own in the middle of a pass.
     """
 
@@ -29,6 +30,7 @@ class Passes:
         self.depth = 0
         self.inside_grad = False
         self.scaling = False
+        self.scale: Tensor | None = None
         self._cast = cast
         self._ledger = ledger
         self.number = 0
@@ -105,7 +107,7 @@ class Passes:
 
     def _note_loss(self, root: Tensor, weight: Tensor | None, *, by_hand: bool) -> None:
         if self.scaling:
-            self._scale = scale_of_loss(root)
+            self._scale = self.scale = scale_of_loss(root)
         value = root.detach()
         if weight is not None:
             value = value * weight.detach()  # `loss.backward(minus_one)`; one for a plain `loss.backward()`

@@ -42,10 +42,11 @@ def tap_precision(taps: Taps, tapped: Tapped) -> None:
     def scale(old: Callable[..., Any]) -> Callable[..., Any]:
         def watched(scaler: Any, outputs: Any) -> Any:
             result = old(scaler, outputs)
-            if isinstance(scaler._scale, Tensor):
+            known = getattr(scaler, "_scale", None)  # GradScaler(enabled=False) has none
+            if isinstance(known, Tensor):
                 for scaled in result if isinstance(result, list | tuple) else (result,):
                     if isinstance(scaled, Tensor) and scaled.grad_fn is not None:
-                        scaled.grad_fn.metadata[_SCALE] = scaler._scale  # type: ignore[index]
+                        scaled.grad_fn.metadata[_SCALE] = known  # type: ignore[index]
                         tapped.scaled()
             return result
 

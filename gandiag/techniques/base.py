@@ -3,110 +3,56 @@
 A technique knows tensors and nothing of loops: `gandiag.interventions` calls its methods at the right
 moment of a training loop that knows nothing of either. The seams, in the order of one iteration:
 
-    # <NETWORKS>   widen(), prepare(): once, before D's first forward; stem(), head(), weights(): inside each one
+    # <NETWORKS>   widen(), prepare(), inside(): once, before a net's first forward
+    #              g_input(latent): what G sees; stem(), head(), weights(), before(): at each forward
     # <D INPUT>    d_input(x): what D sees, real and fake alike, in both phases
     output = D(x)
     loss.backward()
-    # <G GRADIENT> g_loss(batch): its gradient at D's input is added to, or put in place of, what flows into G
+    # <G GRADIENT> g_loss(batch): its gradient at D's input is added to, or put in place of, what flows into G;
+    #              g_gradient(batch, gradient): a change of all that flows there
     # <D GRADIENT> d_loss(batch): its gradient is added to, or put in place of, what the script computed
-    # <GRADIENTS>  clip(parameters): whatever came before it
-    # <OPTIMIZER>  learning_rate(...): for this step only
+    # <GRADIENTS>  d_term(latent), g_term(latent), weights_loss(nets): gradients of weights, added
+    #              clip(parameters): whatever came before it
+    # <OPTIMIZER>  learning_rate(...), options(...): for this step only; skips(), take_step(): instead of it
     optimizer.step()
-    # <AFTER STEP> after_g_step(nets): weights
+    # <AFTER STEP> after_d_step(nets), after_g_step(nets), after_iteration(...): weights
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gandiag.errors import TechniqueRefused, UsageError
+from gandiag.errors import GandiagError, TechniqueRefused, UsageError
 from gandiag.registry import Registry
+from gandiag.techniques._card import BATCH_COUPLED, Card
+from gandiag.techniques._given import Batch, Beside, Critic, Ends, Inside, Latent, Maker, OwnLoss
 
-#: Layers that mix the samples of a batch, so that D's slope at one sample is not defined.
-BATCH_COUPLED = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a person, and the recommender, must know of a technique.
-
-    Attributes:
-        name: as in `--enable name`.
-        summary: one sentence.
-        treats: finding code -> how strong the evidence is that it helps, 0..1.
-        source: author, year, arXiv id, equation.
-        seams: where it acts, of "networks", "d_input", "gradients", "optimizer", "after_step".
-        cost: time of a training step over the plain step's; an estimate until measured.
-        cautions: what can go wrong, one sentence each.
-        conflicts: techniques that must not be on at the same time.
-        layers: layer classes in D with which it must not be used (a gradient penalty with batch norm).
-        suits: the loss families that it needs; empty means any.
-        restart: whether training must start anew (it changes what D's weights mean).
-        snippet: the lines that write it into a script by hand.
-    """
-
-    name: str
-    summary: str
-    treats: dict[str, float]
-    source: str
-    seams: tuple[str, ...]
-    cost: float
-    cautions: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    suits: tuple[str, ...] = ()
-    restart: bool = False
-    snippet: str = ""
-
-
-@dataclass
-class Ends:
-    """The first and the last layer with a weight matrix between a net's samples and its first output."""
-
-    stem: nn.Module
-    head: nn.Module
-
-
-Beside: TypeAlias = dict[nn.Module, list[nn.Module]]
-
-
-@runtime_checkable
-class Critic(Protocol):
-    """D as a differentiable function of its samples alone; labels and other inputs are those of the batch."""
-
-    def __call__(self, x: Tensor, *, like: str = "real") -> Tensor:
-        """D's logits for `x`, one for each pack; `like` says whose other inputs (labels) to use, "real" or "fake"."""
-
-    def features(self, x: Tensor, *, like: str = "real") -> Tensor:
-        """D's penultimate features of `x`, shape (n, f)."""
-
-
-@dataclass
-class Batch:
-    """What a loss of a technique may use.
-
-    Attributes:
-        real: what D last saw as real, shape (n, ...), no graph.
-        fake: what D saw as fake, shape (m, ...); in `g_loss` it requires a gradient.
-        critic: D; its forward leaves buffers and every random stream as they were.
-        generator: gandiag's own random stream, on the batch's device.
-        weight: the script's weight on its loss for the real batch, 0-dim; 1 where it is not BCE.
-        pack: how many samples D judges at a time (PacGAN); the critic gives one logit for each pack.
-    """
-
-    real: Tensor
-    fake: Tensor
-    critic: Critic
-    generator: torch.Generator
-    weight: Tensor
-    pack: int = 1
+__all__ = [
+    "BATCH_COUPLED",
+    "TECHNIQUES",
+    "Batch",
+    "Beside",
+    "Card",
+    "Critic",
+    "Ends",
+    "Inside",
+    "Latent",
+    "Maker",
+    "OwnLoss",
+    "Technique",
+    "as_text",
+    "for_each_pack",
+    "own_weight",
+    "parse",
+    "positive",
+    "technique",
+]
 
 
 class Technique:
@@ -116,12 +62,19 @@ class Technique:
         card: see `Card`.
         takes_over: whether `d_loss` and `g_loss` replace the script's gradients instead of adding to them.
         reads_features: whether it calls `Critic.features`.
+        reads_own_loss: whether it uses `Batch.own`; the script's loss must then be of a family that is known.
         pack: how many samples D judges at a time.
     """
 
     card: ClassVar[Card]
     takes_over: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    reads_own_loss: ClassVar[bool] = False
+
+    @property
+    def couples(self) -> bool | None:
+        """Whether it makes D mix the samples of a batch (True), or takes that out of it (False)."""
+        return None
 
     @property
     def pack(self) -> int:
@@ -130,6 +83,8 @@ class Technique:
 
     def start(self, g_nets: list[nn.Module]) -> None:
         """Called once, when the roles are known and no optimizer has stepped yet."""
+
+    # -- networks -----------------------------------------------------------------------------------------
 
     def widen(self, ends: Ends, *, generator: torch.Generator) -> None:
         """Called once for each D, before its first forward: make the layers that `stem` or `head` will need."""
@@ -149,6 +104,25 @@ class Technique:
         """Weights to use in place of the layers' own, for this forward of `d`."""
         return {}
 
+    def inside(self, net: nn.Module, *, role: str, generator: torch.Generator) -> dict[nn.Module, Inside]:
+        """Called once for each net, before its first forward: layers of it, and what they do from then on.
+
+        It acts in every forward of the net, in evaluation too; `net.training` says which it is.
+
+        Args:
+            net: a generator or a discriminator.
+            role: "g" or "d".
+            generator: gandiag's own random stream.
+        """
+        return {}
+
+    def before(self, net: nn.Module, args: Any, kwargs: Any, run: Callable[..., Any]) -> None:
+        """Called before each forward of a net that `inside` has layers of; `run(*args, **kwargs)` is one more."""
+
+    def g_input(self, latent: Latent) -> Tensor:
+        """What G is given in place of `latent.z`, shape kept; in train mode only."""
+        return latent.z
+
     def stem(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """D's first layer on `x`; `forward` is the layer itself."""
         return forward(x)
@@ -156,6 +130,8 @@ class Technique:
     def head(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """D's last layer on `x`; `forward` is the layer itself."""
         return forward(x)
+
+    # -- D's input and output -----------------------------------------------------------------------------
 
     def d_input(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
         """A differentiable change of what D sees, shape kept."""
@@ -165,6 +141,8 @@ class Technique:
         """A change of what D returns, so that it has `rows` rows again."""
         return output
 
+    # -- gradients ----------------------------------------------------------------------------------------
+
     def d_loss(self, batch: Batch) -> Tensor | None:
         """A 0-dim loss of D's parameters, or None."""
         return None
@@ -173,15 +151,68 @@ class Technique:
         """A 0-dim loss of `batch.fake`, or None."""
         return None
 
+    def g_gradient(self, batch: Batch, gradient: Tensor) -> Tensor:
+        """A change of what flows into G: the gradient at `batch.fake`, after all `g_loss`."""
+        return gradient
+
+    def d_term(self, latent: Latent) -> Tensor | None:
+        """A 0-dim loss of D's weights that needs another forward of G, or None; asked at D's step."""
+        return None
+
+    def g_term(self, latent: Latent) -> Tensor | None:
+        """A 0-dim loss of G's weights, through `latent.make`, or None; asked at G's step."""
+        return None
+
+    def weights_loss(self, *, role: str, nets: list[nn.Module]) -> Tensor | None:
+        """A 0-dim loss of the weights themselves, or None; asked at each step of the role, "g" or "d"."""
+        return None
+
     def clip(self, parameters: list[nn.Parameter]) -> None:
         """Change the final gradients in place."""
+
+    # -- optimizer ----------------------------------------------------------------------------------------
 
     def learning_rate(self, *, role: str, own: float | Tensor, other: float | Tensor) -> float | Tensor:
         """The rate for this step: `own` is the script's for this optimizer, `other` for the other net's."""
         return own
 
+    def options(self, *, role: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for this step that shall differ, such as {"betas": (0.0, 0.99)}; asked for each group.
+
+        Args:
+            role: "g" or "d".
+            own: a parameter group of the optimizer that is about to step.
+        """
+        return {}
+
+    def steps(self) -> tuple[str, ...]:
+        """The roles whose step `take_step` does in place of the script's optimizer."""
+        return ()
+
+    def take_step(self, *, role: str, groups: list[dict[str, Any]]) -> None:
+        """Move the parameters by their gradients; the script's own step moves nothing.
+
+        Args:
+            role: "g" or "d".
+            groups: the parameter groups as the script's optimizer has them, with `learning_rate` and `options` done.
+        """
+
+    def skips(self, *, role: str) -> bool:
+        """Whether this step is left out; asked once for each step of each role, after `d_loss`."""
+        return False
+
+    # -- after the step -----------------------------------------------------------------------------------
+
+    def after_d_step(self, d_nets: list[nn.Module]) -> None:
+        """Called after each step of D's optimizer."""
+
     def after_g_step(self, g_nets: list[nn.Module]) -> None:
-        """Called after G's optimizer has stepped."""
+        """Called once a round, after G's optimizer has stepped."""
+
+    def after_iteration(self, *, g_nets: list[nn.Module], d_nets: list[nn.Module]) -> None:
+        """Called once a round, after all of the above."""
+
+    # -- itself -------------------------------------------------------------------------------------------
 
     def params(self) -> dict[str, Any]:
         """The parameters, as `--enable` would be given them."""
@@ -203,6 +234,9 @@ def technique(card: Card) -> Callable[[T], T]:
     """Register a dataclass as the technique of this card."""
 
     def decorate(cls: T) -> T:
+        hidden = [f.name for f in dataclasses.fields(cls) if hasattr(Technique, f.name)]  # type: ignore[arg-type]
+        if hidden:
+            raise GandiagError(f"technique {card.name!r} has a parameter {hidden[0]!r}, which is a seam; rename it")
         cls.card = card
         TECHNIQUES.add(card.name, cls, home=cls.__module__)
         return cls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -58,7 +58,6 @@ class R1(Technique):
 
     gamma: float = 1.0
     every: int = 1
-    _step: int = field(default=0, init=False, repr=False)
 
     def check(self) -> None:
         """Refuse strengths and intervals that mean nothing."""
@@ -66,8 +65,7 @@ class R1(Technique):
 
     def d_loss(self, batch: Batch) -> Tensor | None:
         """Gamma / 2 * E |dD/dx|^2 at the real batch."""
-        self._step += 1
-        if (self._step - 1) % self.every:
+        if batch.step % self.every:
             return None
         real = batch.real.detach().requires_grad_()
         return self.every * self.gamma / 2 * squared_slope(batch.critic(real), real, pack=batch.pack).mean()

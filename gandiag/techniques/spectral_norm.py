@@ -16,8 +16,8 @@ EPSILON = 1e-12
 #: Iterations before training, as torch's own parametrisation does.
 WARM_UP = 15
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
 def as_matrix(weight: Float[Tensor, ...], *, transposed: bool) -> Float[Tensor, "out rest"]:
@@ -73,7 +73,7 @@ class SpectralNorm(Technique):
     def prepare(self, d: nn.Module, *, beside: Beside, generator: torch.Generator) -> None:
         """Draw the singular vectors' starts from gandiag's own stream and warm them up."""
         # A layer that the script normalises itself has its weight elsewhere and stays as it is.
-        layers = [layer for layer in d.modules() if isinstance(layer, _LAYERS) and "weight" in layer._parameters]
+        layers = [layer for layer in d.modules() if isinstance(layer, LAYERS) and "weight" in layer._parameters]
         if not layers:
             raise TechniqueRefused(
                 f"spectral_norm found no linear or convolutional layer in {type(d).__name__} that is not normalised "
@@ -104,6 +104,6 @@ class SpectralNorm(Technique):
 
 def _matrix(group: list[nn.Module]) -> Tensor:
     """The weights of layers that stand side by side, as one matrix."""
-    transposed = isinstance(group[0], _TRANSPOSED)
+    transposed = isinstance(group[0], TRANSPOSED)
     blocks = [as_matrix(own_weight("spectral_norm", layer), transposed=transposed) for layer in group]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)

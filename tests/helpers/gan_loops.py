@@ -170,8 +170,19 @@ class Hand:
         """Added to G's loss."""
         return None
 
+    def latent(self, s: Script, z: Tensor) -> Tensor:
+        """What G gets in place of `z`."""
+        return z
+
     def before_step(self, net: nn.Module, optimizer: Optimizer) -> None:
         """Gradients are there, the step is not done."""
+
+    def step(self, s: Script, optimizer: Optimizer) -> None:
+        """Do the step."""
+        optimizer.step()
+
+    def after_d_step(self, s: Script) -> None:
+        """D has stepped."""
 
     def after_g_step(self, s: Script) -> None:
         """G has stepped."""
@@ -183,7 +194,7 @@ def dcgan(s: Script, hand: Hand) -> None:
         s.optimizer_d.zero_grad()
         output = s.d(hand.see(real))  # <D INPUT>
         loss_real = functional.binary_cross_entropy(output, _target(hand, output))
-        fake = s.g(torch.randn(len(real), 2))
+        fake = s.g(hand.latent(s, torch.randn(len(real), 2)))  # <G INPUT>
         output = s.d(hand.see(fake.detach()))
         loss_fake = functional.binary_cross_entropy(output, torch.zeros_like(output))
         if (loss := hand.d_loss(s, real=real, fake=fake.detach())) is not None:  # <D LOSS>
@@ -193,7 +204,8 @@ def dcgan(s: Script, hand: Hand) -> None:
             loss_fake.backward()
         _add(hand.d_term(s, real=real, fake=fake.detach()))  # <D TERM>
         hand.before_step(s.d, s.optimizer_d)  # <BEFORE STEP>
-        s.optimizer_d.step()
+        hand.step(s, s.optimizer_d)  # <STEP>
+        hand.after_d_step(s)  # <AFTER D STEP>
 
         s.optimizer_g.zero_grad()
         output = s.d(hand.see(fake))
@@ -204,7 +216,7 @@ def dcgan(s: Script, hand: Hand) -> None:
             loss_g = loss_g + term
         loss_g.backward()
         hand.before_step(s.g, s.optimizer_g)
-        s.optimizer_g.step()
+        hand.step(s, s.optimizer_g)
         hand.after_g_step(s)  # <AFTER G STEP>
 
 
@@ -212,7 +224,7 @@ def g_first(s: Script, hand: Hand) -> None:
     """Style 2: G steps first; BCE on logits, detached fakes, (loss_real + loss_fake) / 2."""
     last = None
     for real in s.batches:
-        fake = s.g(torch.randn(len(real), 2))
+        fake = s.g(hand.latent(s, torch.randn(len(real), 2)))
         s.optimizer_g.zero_grad()
         output = s.d(hand.see(fake))  # <D INPUT>
         loss_g = functional.binary_cross_entropy_with_logits(output, torch.ones_like(output))
@@ -222,7 +234,7 @@ def g_first(s: Script, hand: Hand) -> None:
             loss_g = loss_g + term
         loss_g.backward()
         hand.before_step(s.g, s.optimizer_g)
-        s.optimizer_g.step()
+        hand.step(s, s.optimizer_g)
         hand.after_g_step(s)  # <AFTER G STEP>
 
         s.optimizer_d.zero_grad()
@@ -236,7 +248,8 @@ def g_first(s: Script, hand: Hand) -> None:
         loss_d.backward()
         _add(hand.d_term(s, real=real, fake=fake.detach()))  # <D TERM>
         hand.before_step(s.d, s.optimizer_d)  # <BEFORE STEP>
-        s.optimizer_d.step()
+        hand.step(s, s.optimizer_d)  # <STEP>
+        hand.after_d_step(s)  # <AFTER D STEP>
         last = real
 
 
@@ -244,18 +257,19 @@ def n_critic(s: Script, hand: Hand) -> None:
     """Style 3: two steps of D for each of G, Wasserstein loss, fakes not detached in D's step."""
     for i, real in enumerate(s.batches):
         s.optimizer_d.zero_grad()
-        fake = s.g(torch.randn(len(real), 2))
+        fake = s.g(hand.latent(s, torch.randn(len(real), 2)))
         loss_d = s.d(hand.see(fake)).mean() - s.d(hand.see(real)).mean()  # <D INPUT>
         if (loss := hand.d_loss(s, real=real, fake=fake)) is not None:  # <D LOSS>
             loss_d = loss
         loss_d.backward()
         _add(hand.d_term(s, real=real, fake=fake))  # <D TERM>
         hand.before_step(s.d, s.optimizer_d)  # <BEFORE STEP>
-        s.optimizer_d.step()
+        hand.step(s, s.optimizer_d)  # <STEP>
+        hand.after_d_step(s)  # <AFTER D STEP>
         if i % 2 == 0:
             continue
         s.optimizer_g.zero_grad()
-        fake = s.g(torch.randn(len(real), 2))
+        fake = s.g(hand.latent(s, torch.randn(len(real), 2)))
         loss_g = -s.d(hand.see(fake)).mean()
         if (loss := hand.g_loss(s, real=real, fake=fake)) is not None:  # <G LOSS>
             loss_g = loss
@@ -263,7 +277,7 @@ def n_critic(s: Script, hand: Hand) -> None:
             loss_g = loss_g + term
         loss_g.backward()
         hand.before_step(s.g, s.optimizer_g)
-        s.optimizer_g.step()
+        hand.step(s, s.optimizer_g)
         hand.after_g_step(s)  # <AFTER G STEP>
 
 
@@ -285,11 +299,13 @@ def train(loop: Loop, s: Script, hand: Hand | None = None) -> Script:
     return s
 
 
-def watched(loop: Loop, s: Script, techniques: list[str], folder: Path) -> Run:
-    """Run the unmodified loop with techniques turned on from outside."""
+def watched(
+    loop: Loop, s: Script, techniques: list[str], folder: Path, *, d_nets: list[nn.Module] | None = None
+) -> Run:
+    """Run the unmodified loop with techniques turned on from outside; `d_nets` where D is several nets."""
     optimizers = (s.optimizer_g, s.optimizer_d)
     with gandiag.watch(
-        s.g, s.d, run_dir=folder / "run", techniques=techniques, optimizers=optimizers, strict=True
+        s.g, d_nets or s.d, run_dir=folder / "run", techniques=techniques, optimizers=optimizers, strict=True
     ) as run:
         run.observer.listeners.remove(run.recorder)  # recording has tests of its own, and costs more than these loops
         train(loop, s)

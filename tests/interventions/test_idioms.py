@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.gan_loops import D, Hand, Script, assert_same, dcgan, g_first, net_for, ring, script, train, watched
+from helpers.kinds import KINDS, Kind, trained
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam
@@ -114,16 +116,18 @@ def test_a_labelled_batch_of_real_and_fake_together(tmp_path: Path) -> None:
     assert_same(ours.tensors(), theirs.tensors())
 
 
-class TwoHeads(D):
-    """D returns (logits, class scores), as an auxiliary classifier does; the classes' head runs last."""
+def two_headed(kind: Kind) -> type[nn.Module]:
+    """D returns [logits, class scores], as an auxiliary classifier does; the classes' head runs last."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.classes = nn.Linear(self.last.in_features, 8)
+    def init(self: nn.Module) -> None:
+        kind.d.__init__(self, sigmoid=False)
+        self.classes = nn.Linear(kind.features, 8)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self: nn.Module, x: Tensor) -> list[Tensor]:
         h = self.features(x)
-        return [self.last(h), self.classes(h)]
+        return [self.last(h).view(-1, 1), self.classes(h.flatten(1))]
+
+    return type("TwoHeads", (kind.d,), {"__init__": init, "forward": forward})
 
 
 def two_heads(s: Script, hand: Hand) -> None:
@@ -144,15 +148,14 @@ def two_heads(s: Script, hand: Hand) -> None:
 @pytest.mark.parametrize("name", TECHNIQUES.names())
 def test_a_d_that_returns_a_list(name: str, tmp_path: Path) -> None:
     """The first tensor is the score; each technique trains with it."""
-    ours = script(d=TwoHeads, data=lambda: ring(steps=6))
-    run = watched(two_heads, ours, [name], tmp_path)
-    assert run.interventions.counts[name] >= 6
+    ours, run, _ = trained(name, two_heads, two_headed, tmp_path)
+    assert run.interventions.counts[name] >= 3
     assert all(value.isfinite().all() for value in ours.tensors().values())
 
 
 def test_the_head_is_what_the_score_comes_from(tmp_path: Path) -> None:
     """The class scores are computed after the score: closeness is added to the score all the same."""
-    ours = script(d=TwoHeads, data=lambda: ring(steps=2))
+    ours = script(d=two_headed(KINDS[0]), data=lambda: ring(steps=2))
     run = watched(two_heads, ours, ["minibatch_discrimination"], tmp_path)
     assert run.techniques[0].added().keys() == {ours.d.last}
 
@@ -207,17 +210,23 @@ def watch_both(s: Script, techniques: list[str], folder: Path) -> gandiag.watch:
     return run
 
 
-def test_two_discriminators_each_pay_their_whole_penalty(tmp_path: Path) -> None:
-    """R1 is a mean over the batches of one net, not over the nets."""
+@pytest.mark.parametrize("every", [1, 2])
+def test_two_discriminators_each_pay_their_whole_penalty(every: int, tmp_path: Path) -> None:
+    """R1 is a mean over the batches of one net, not over the nets; lazily, both pay at their first and third step."""
 
     class R1(Hand):
-        def d_term(self, d: nn.Module, *, real: Tensor, fake: Tensor) -> Tensor:
+        turns = 0
+
+        def d_term(self, d: nn.Module, *, real: Tensor, fake: Tensor) -> Tensor | None:
+            self.turns += 1
+            if (self.turns - 1) // 2 % every:
+                return None
             x = real.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(d(x).sum(), x, create_graph=True)
-            return 0.5 / 2 * gradient.square().sum(1).mean()
+            return every * 0.5 / 2 * gradient.square().sum(1).mean()
 
     ours, theirs = (script(d=TwoCritics) for _ in range(2))
-    watch_both(ours, ["r1:gamma=0.5"], tmp_path)
+    watch_both(ours, [f"r1:gamma=0.5,every={every}"], tmp_path)
     train(both, theirs, R1())
     assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
 
@@ -225,11 +234,20 @@ def test_two_discriminators_each_pay_their_whole_penalty(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", TECHNIQUES.names())
 def test_two_discriminators_each_have_their_own_additions(name: str, tmp_path: Path) -> None:
     """Every technique works on both, and what it adds to one is not used for the other."""
-    ours = script(d=TwoCritics, data=lambda: ring(steps=6))
-    run = watch_both(ours, [name], tmp_path)
-    technique = run.techniques[0]
-    layers = {"pacgan": {ours.d.a.first, ours.d.b.first}, "minibatch_discrimination": {ours.d.a.last, ours.d.b.last}}
-    assert technique.added().keys() == layers.get(name, set())
+
+    def twins(kind: Kind) -> Callable[[], nn.Module]:
+        def make() -> nn.Module:
+            pair = TwoCritics()
+            pair.a, pair.b = kind.d(sigmoid=False), kind.d(sigmoid=False)
+            return pair
+
+        return make
+
+    ours, run, _ = trained(name, both, twins, tmp_path, d_nets=lambda s: [s.d.a, s.d.b])
+    added = run.techniques[0].added()
+    of = {net: {layer for layer in net.modules() if layer in added} for net in (ours.d.a, ours.d.b)}
+    assert len(of[ours.d.a]) == len(of[ours.d.b])
+    assert set(added) == of[ours.d.a] | of[ours.d.b]
     assert all(value.isfinite().all() for value in ours.tensors().values())
 
 
@@ -287,3 +305,58 @@ def test_an_in_place_first_operation(tmp_path: Path) -> None:
     ours = script(d=InPlace, data=lambda: ring(steps=4))
     run = watched(loop, ours, ["feature_matching"], tmp_path)
     assert run.interventions.counts == {"feature_matching": 4}
+
+
+@pytest.mark.parametrize("split", ["nets", "layers"])
+def test_several_optimizers_of_d_pay_for_each_weight_once(split: str, tmp_path: Path) -> None:
+    """A penalty on weights, one optimizer for each D or for each half of both, all stepped after all backwards."""
+
+    def optimizers(s: Script) -> list[torch.optim.Optimizer]:
+        a, b = s.d.a, s.d.b
+        parts = (a, b) if split == "nets" else ([a.first, b.first], [a.middle, a.last, b.middle, b.last])
+        groups = [
+            [p for net in (part if isinstance(part, list) else [part]) for p in net.parameters()] for part in parts
+        ]
+        return [torch.optim.SGD(group, lr=0.02) for group in groups]
+
+    def loop(s: Script, hand: Hand) -> None:
+        several = optimizers(s)
+        for real in s.batches:
+            for optimizer in several:
+                optimizer.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            for d in (s.d.a, s.d.b):
+                (functional.softplus(-d(real)).mean() + functional.softplus(d(fake.detach())).mean()).backward()
+            if (term := hand.d_term(s, real=real, fake=fake)) is not None:
+                term.backward()
+            for optimizer in several:
+                optimizer.step()
+            s.optimizer_g.zero_grad()
+            (functional.softplus(-s.d.a(fake)).mean() + functional.softplus(-s.d.b(fake)).mean()).backward()
+            s.optimizer_g.step()
+
+    class L2(Hand):
+        def d_term(self, s: Script, *, real: Tensor, fake: Tensor) -> Tensor:
+            return 0.1 / 2 * sum(p.square().sum() for p in s.d.parameters() if p.ndim >= 2)
+
+    ours, theirs = (script(d=TwoCritics) for _ in range(2))
+    ours.optimizer_d = theirs.optimizer_d = torch.optim.SGD([torch.zeros(())], lr=0.0)
+    with gandiag.watch(
+        ours.g, [ours.d.a, ours.d.b], run_dir=tmp_path / "run", techniques=["l2:d=0.1,g=0"], strict=True
+    ) as run:
+        run.observer.listeners.remove(run.recorder)
+        train(loop, ours)
+    train(loop, theirs, L2())
+    assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
+
+
+@pytest.mark.parametrize("order", [["ttur:ratio=2", "lr_decay:over=50"], ["lr_decay:over=50", "ttur:ratio=2"]])
+def test_a_decay_is_of_the_rate_that_ttur_sets(order: list[str], tmp_path: Path) -> None:
+    """In either order D's rate is twice G's and falls with it."""
+    ours, theirs = (script(d=net_for("dcgan")) for _ in range(2))
+    watched(dcgan, ours, order, tmp_path)
+    watched(dcgan, theirs, sorted(order), tmp_path / "sorted")
+    assert_same(ours.tensors(), theirs.tensors())
+    plain = script(d=net_for("dcgan"))
+    watched(dcgan, plain, ["lr_decay:over=50"], tmp_path / "plain")
+    assert not torch.equal(plain.d.first.weight, ours.d.first.weight)

@@ -121,24 +121,6 @@ def test_a_d_that_is_called_in_parts(tmp_path: Path) -> None:
     refused(loop, script(d=Parts), ["pacgan"], tmp_path, "called as a whole.*Sequential")
 
 
-def test_mixed_precision(tmp_path: Path) -> None:
-    """Under autocast gandiag's own gradients would lack the script's loss scale."""
-
-    def loop(s: Script, hand: Hand) -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            s.d(s.batches[0])
-
-    refused(loop, script(), ["r1"], tmp_path, "autocast")
-    watched(loop, script(), ["spectral_norm", "instance_noise"], tmp_path / "fine")
-
-
-def test_several_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over several ranks gandiag's own gradients would not be reduced."""
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
-    refused(dcgan, script(d=net_for("dcgan")), ["r1"], tmp_path, "4 ranks")
-
-
 def test_packs_with_the_scripts_own_penalty(tmp_path: Path) -> None:
     """A penalty at each sample by itself does not fit a D that judges packs."""
 
@@ -210,3 +192,30 @@ def test_roles_the_wrong_way_round_are_no_reason(tmp_path: Path) -> None:
     before = torch.autograd.grad
     watched(dcgan, s, [], tmp_path)
     assert torch.autograd.grad is before
+
+
+def test_a_norm_without_batches_makes_way_for_a_penalty(tmp_path: Path) -> None:
+    """R1 is refused on a D with batch norm, allowed where that behaves as layer norm, refused where one is added."""
+    watched(dcgan, script(d=NormD, data=lambda: ring(steps=2)), ["r1", "layer_norm"], tmp_path / "fine")
+    refused(dcgan, script(d=net_for("dcgan")), ["r1", "batch_norm:role=d"], tmp_path, "r1 and batch_norm")
+    watched(dcgan, script(d=net_for("dcgan"), data=lambda: ring(steps=2)), ["r1", "batch_norm"], tmp_path / "g")
+
+
+def test_one_optimizer_over_both_nets(tmp_path: Path) -> None:
+    """What does the step of one net is refused where both are stepped at once; what adds a gradient is not."""
+
+    def loop(s: Script, hand: Hand) -> None:
+        for real in s.batches:
+            s.optimizer_g.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            loss = functional.softplus(-s.d(real)).mean() + functional.softplus(s.d(fake.detach())).mean()
+            (loss + functional.softplus(-s.d(fake)).mean()).backward()
+            s.optimizer_g.step()
+
+    def joint() -> Script:
+        s = script(data=lambda: ring(steps=2))
+        s.optimizer_g = s.optimizer_d = torch.optim.Adam([*s.g.parameters(), *s.d.parameters()], lr=1e-3)
+        return s
+
+    refused(loop, joint(), ["sgd"], tmp_path, "sgd acts on the optimizer of one net")
+    watched(loop, joint(), ["l2"], tmp_path / "fine")

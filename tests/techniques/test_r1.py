@@ -44,11 +44,11 @@ class ByHand(Hand):
     """gamma / 2 * E |dD/dx|^2 at the real batch, every n-th step n times as strong."""
 
     def __init__(self, *, gamma: float, every: int = 1) -> None:
-        self.gamma, self.every, self.step = gamma, every, 0
+        self.gamma, self.every, self.count = gamma, every, 0
 
     def d_term(self, s: Script, *, real: Tensor, fake: Tensor) -> Tensor | None:
-        self.step += 1
-        if (self.step - 1) % self.every:
+        self.count += 1
+        if (self.count - 1) % self.every:
             return None
         x = real.detach().requires_grad_()
         (slope,) = torch.autograd.grad(s.d.logits(x).sum(), x, create_graph=True)

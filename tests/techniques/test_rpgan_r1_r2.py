@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.batches import Judge, batch_of, slope_five
 from helpers.gan_loops import (
     CASES,
     STYLES,
@@ -25,7 +26,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from gandiag.techniques import parse
-from gandiag.techniques.base import Batch
 from gandiag.techniques.rpgan_r1_r2 import rpgan_d, rpgan_g
 
 
@@ -41,11 +41,7 @@ def test_a_linear_critic_pays_for_its_slope_twice() -> None:
     """D(x) = 3 x_1 + 4 x_2 on equal batches: log 2 + gamma / 2 * (25 + 25)."""
     x = torch.randn(5, 2)
 
-    def critic(x: Tensor, *, like: str = "real") -> Tensor:
-        return x @ torch.tensor([[3.0], [4.0]])
-
-    critic.features = critic
-    batch = Batch(real=x, fake=x, critic=critic, generator=torch.Generator(), weight=torch.tensor(1.0))
+    batch = batch_of(Judge(slope_five), real=x, fake=x)
     loss = parse("rpgan_r1_r2:gamma=0.2").d_loss(batch)
     torch.testing.assert_close(loss, torch.tensor(2.0).log() + 5)
 

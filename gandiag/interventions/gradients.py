@@ -1,0 +1,190 @@
+"""The gradients seam: what techniques add to gradients, or put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gandiag.interventions import ranks, refusals
+from gandiag.interventions.added import Added
+from gandiag.interventions.batches import Batches
+from gandiag.interventions.pairs import pairs
+from gandiag.loop import Call, Observer, Step
+from gandiag.techniques import Technique
+
+#: D's steps in which the script's loss is looked at: on a batch of equal logits all losses look alike.
+FIRST_STEPS = 3
+
+
+class Gradients:
+    """Right before an optimizer's step, and where gradients flow from D into G.
+
+    Args:
+        techniques: all that are on.
+        added: their parameters.
+        observer: the loop.
+        batches: what they get to see.
+        counts: how often each technique has acted, by name.
+    """
+
+    def __init__(
+        self,
+        techniques: Sequence[Technique],
+        added: Added,
+        observer: Observer,
+        batches: Batches,
+        counts: dict[str, int],
+    ) -> None:
+        self._techniques = techniques
+        self._added = added
+        self._observer = observer
+        self._batches = batches
+        self._counts = counts
+        self._reads_pairs = [
+            t for t in techniques if t.has("d_loss", "g_loss", "g_gradient", "d_term", "g_term", "g_input")
+        ]
+        # Takeovers first: what is added to the gradients must not be thrown away with the script's.
+        self._losses = sorted((t for t in techniques if t.has("d_loss", "g_loss")), key=lambda t: not t.takes_over)
+        #: The last call of each G that it may learn from, with the latents that it was given.
+        self.made: dict[int, tuple[Call, Tensor]] = {}
+
+    @property
+    def gates(self) -> bool:
+        """Whether what flows from D into G is changed or looked at."""
+        return self._batches.read or any(t.has("g_loss", "g_gradient") for t in self._techniques)
+
+    def at_d(self, step: Step, nets: list[nn.Module]) -> None:
+        """D's step: losses of the batch, then losses of the weights."""
+        if self._reads_pairs:
+            self._losses_of_d(step, nets)
+        self._terms("d_term", nets)
+        self._losses_of_weights("d", nets, step)
+
+    def at_g(self, step: Step, nets: list[nn.Module]) -> None:
+        """G's step: losses through another forward of G, then losses of the weights."""
+        self._terms("g_term", nets)
+        self._losses_of_weights("g", nets, step)
+
+    def into_g(self, call: Call, x: Tensor, gradient: Tensor) -> Tensor:
+        """What shall flow into G at D's input, in place of what the script's loss sends there."""
+        pair = self._batches.last.get(id(call.unit))
+        # Inside torch.autograd.grad it is the script's own penalty, which must get what it asked for. Before any
+        # real batch has been seen (the first round of a loop that steps G first) there is nothing to compare with.
+        if self._observer.in_grad or pair is None:
+            return gradient
+        self._batches.look_at_g(call)
+        total: Tensor | None = None
+        with torch.enable_grad():
+            for technique in self._losses:
+                if not technique.has("g_loss"):
+                    continue
+                batch = self._batches.for_g(pair, call, x)
+                loss = technique.g_loss(batch)
+                if loss is None:
+                    continue
+                (own,) = torch.autograd.grad(loss, batch.fake)
+                scale = self._observer.scale
+                own = (own if scale is None else own * scale.to(own.device)).to(gradient.dtype)
+                self._counts[technique.card.name] += 1
+                base = torch.zeros_like(gradient) if technique.takes_over else gradient
+                total = own + (base if total is None else total)
+        total = gradient if total is None else total
+        for technique in self._techniques:
+            if technique.has("g_gradient"):
+                total = technique.g_gradient(self._batches.for_g(pair, call, x), total)
+                self._counts[technique.card.name] += 1
+        return total
+
+    def _losses_of_d(self, step: Step, nets: list[nn.Module]) -> None:
+        found = pairs(step)
+        self._batches.d_steps(found)
+        if not found:
+            if step.index == 0:
+                raise refusals.unlabelled(self._reads_pairs[0], step)
+            return
+        losing = [t for t in self._losses if t.has("d_loss")]
+        if not losing and not self._batches.read:
+            return
+        batches = [self._batches.for_d(pair, check=step.index < FIRST_STEPS) for pair in found]
+        for technique in losing:
+            losses = [
+                loss * pair.share
+                for pair, batch in zip(found, batches, strict=True)
+                if (loss := technique.d_loss(batch)) is not None
+            ]
+            parameters = [*_trained(nets), *self._added.all()]
+            self._add(technique, losses, parameters, replace=technique.takes_over)
+
+    def _terms(self, seam: str, nets: list[nn.Module]) -> None:
+        for technique in self._techniques:
+            if technique.has(seam):
+                losses = [getattr(technique, seam)(self._batches.latent(call, z)) for call, z in self.made.values()]
+                self._add(technique, [loss for loss in losses if loss is not None], _trained(nets), replace=False)
+
+    def _losses_of_weights(self, role: str, nets: list[nn.Module], step: Step) -> None:
+        # Only what this optimizer steps: of several, each comes here, and none may pay for the others' weights again.
+        held = {id(p) for group in step.optimizer.param_groups for p in group["params"]}
+        mine = [net for net in nets if any(id(p) in held for p in net.parameters())]
+        for technique in self._techniques:
+            if technique.has("weights_loss"):
+                loss = technique.weights_loss(role=role, nets=mine)
+                # Weights are alike on all ranks, and so is this: there is nothing to average.
+                parameters = [p for p in _trained(mine) if id(p) in held]
+                self._add(technique, [] if loss is None else [loss], parameters, replace=False, alike=True)
+
+    def _add(
+        self,
+        technique: Technique,
+        losses: list[Tensor],
+        parameters: list[nn.Parameter],
+        *,
+        replace: bool,
+        alike: bool = False,
+    ) -> None:
+        if not losses:
+            return
+        with self._observer.quiet():
+            gradients = torch.autograd.grad(sum(losses[1:], losses[0]), parameters, allow_unused=True)
+        _put(parameters, gradients if alike else ranks.averaged(parameters, gradients), replace=replace)
+        self._counts[technique.card.name] += 1
+
+
+def gated(x: Tensor, observer: Observer, gradients: Gradients, call: Call) -> Tensor:
+    """D's input, with a gate behind which `gradients.into_g` decides what flows on into G."""
+    out: Tensor = _Gate.apply(x, observer, gradients, call)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Gate(torch.autograd.Function):
+    """The identity on D's input; in the backward pass it decides what flows on into G."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, observer: Observer, gradients: Gradients, call: Call) -> Tensor:
+        ctx.observer, ctx.gradients, ctx.call, ctx.x = observer, gradients, call, x.detach()
+        # A copy and not a view: torch forbids in-place operations, which D may begin with, on a view made here.
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        own = ctx.observer.guard(ctx.gradients.into_g, ctx.call, ctx.x, gradient)
+        return gradient if own is None else own, None, None, None
+
+
+def _trained(nets: list[nn.Module]) -> list[nn.Parameter]:
+    return [p for net in nets for p in net.parameters() if p.requires_grad]
+
+
+def _put(parameters: list[nn.Parameter], gradients: Sequence[Tensor | None], *, replace: bool) -> None:
+    for p, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            if replace and p.grad is not None:
+                p.grad.zero_()
+        elif p.grad is None:
+            p.grad = gradient.detach().clone()  # autograd may hand out one tensor, or an expanded one, twice
+        elif replace:
+            p.grad.copy_(gradient)
+        else:
+            p.grad.add_(gradient)
