@@ -33,6 +33,8 @@ LEAD = 0.3
 """By how much each of a pair must be the better one against some finding."""
 MOST = 8
 """Recommendations returned."""
+IMAGE_LAYERS = {"Conv2d", "LazyConv2d", "ConvTranspose2d"}
+"""Layers that D has where its samples are images, as far as a recording shows."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def _suitable(options: Iterable[Option], info: RunInfo, loss_family: str) -> lis
         for option in options
         if option.card.name not in used
         and not layers & set(option.card.layers)
+        and (not option.card.wants or layers & set(option.card.wants))
+        and ("images" not in option.card.data or layers & IMAGE_LAYERS)
         and (not option.card.suits or loss_family in (*option.card.suits, "unknown"))
         and not any(_conflict(option.card, cards[name]) for name in used if name in cards)
     ]

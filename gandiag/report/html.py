@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from gandiag.report import words
+from gandiag.report.advising import advice_lines
 from gandiag.report.plots.base import PLOTS, Picture, Plot
 from gandiag.report.text import number, percent, sentence, short
 from gandiag.report.view import View, load
@@ -51,6 +52,7 @@ def page(view: View) -> str:
         modes_summary=words.mode_summary(diagnosis.get("modes") or {}),
         metrics=[_metric(name, diagnosis["metrics"]) for name in diagnosis.get("metrics") or {}],
         recommendations=[_recommendation(item, view.command) for item in diagnosis.get("recommendations") or []],
+        advice=advice_lines(diagnosis),
         skipped=[(codes, sentence(because)) for codes, because in words.not_judged(diagnosis)],
         blind_spots=[sentence(str(spot)) for spot in diagnosis.get("blind_spots") or []],
         facts=view.facts,

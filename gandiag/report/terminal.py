@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gandiag.report import words
+from gandiag.report.advising import advice_lines
 from gandiag.report.text import number, percent, sentence, visible
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def show_json(
     _metrics(diagnosis, console)
     _not_judged(diagnosis, console)
     _recommendations(diagnosis, console)
+    _advice(diagnosis, console)
     _next(console, words.next_lines(diagnosis, command, recorded=recorded))
     if report is not None:
         console.print()
@@ -277,6 +279,13 @@ def _recommendations(diagnosis: Json, console: Console) -> None:
         if rank == 1:  # what one would type next; the report has the cautions of all
             for caution in (item.get("cautions") or [])[:3]:
                 indented(console, "Mind: " + sentence(str(caution)), by=5, style="yellow")
+
+
+def _advice(diagnosis: Json, console: Console) -> None:
+    lines = advice_lines(diagnosis)
+    if lines:
+        heading(console, "What no technique can do")
+        bullets(console, [f"{name}: {text}" for name, text in lines])
 
 
 def _next(console: Console, lines: Sequence[tuple[str, str]]) -> None:

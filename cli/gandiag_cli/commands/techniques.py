@@ -9,25 +9,32 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gandiag.advice import Advice
     from gandiag.techniques.base import Card
 
 
 def command(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The technique to show in full.")] = None,
 ) -> None:
-    """List the techniques, or show one: what it treats, its source, its cost, what to mind, and its code."""
+    """List the techniques, or show one: what it treats, its source, its cost, what to mind, and its code.
+
+    Advice is listed too: what helps and no tool can do to a script.
+    """
+    from gandiag.advice import ADVICE
     from gandiag.report.terminal import console
     from gandiag.techniques import TECHNIQUES, parse
 
     out = console()
     if name is None:
-        _table([made.card for made in TECHNIQUES], out)
+        _table([made.card for made in TECHNIQUES], list(ADVICE.values()), out)
+    elif name in ADVICE:
+        _advice(ADVICE[name], out)
     else:
         made = parse(name)
         _card(made.card, made.params(), out)
 
 
-def _table(cards: list[Card], out: Console) -> None:
+def _table(cards: list[Card], advice: list[Advice], out: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -44,8 +51,28 @@ def _table(cards: list[Card], out: Console) -> None:
         )
     out.print(table)
     out.print()
+    out.print("Advice, to follow by hand:", style="bold")
+    for piece in advice:
+        out.print(Text.assemble((piece.name, "bold"), "  ", piece.summary))
+    out.print()
     out.print("Switch one on:  gandiag run --enable NAME -- python train.py", soft_wrap=True)
     out.print("Read its card:  gandiag techniques NAME", soft_wrap=True)
+
+
+def _advice(advice: Advice, out: Console) -> None:
+    from rich.text import Text
+
+    from gandiag.report.terminal import bullets, heading
+
+    out.print(Text(advice.name, style="bold"))
+    out.print(f"{advice.summary} Advice to follow by hand: no tool can do this to a script.")
+    out.print()
+    treats = ", ".join(f"{code} ({share:.1f})" for code, share in sorted(advice.treats.items(), key=lambda t: -t[1]))
+    for title, value in (("treats", treats), ("why", advice.why), ("how", advice.how), ("source", advice.source)):
+        out.print(Text.assemble((f"{title:8}", "dim"), value))
+    if advice.cautions:
+        heading(out, "Mind")
+        bullets(out, advice.cautions)
 
 
 def _card(card: Card, params: dict[str, object], out: Console) -> None:
