@@ -61,7 +61,7 @@ class Evaluation:
             finite are left out of the series, and so is a snapshot with too few others.
         n_real: rows of the reference half.
         n_fake: fakes that were given a mode at each snapshot.
-        notes: what could not be evaluated, and why, in words.
+        notes: what could not be evaluated, and why, and what makes numbers mean little, in words.
     """
 
     steps: tuple[int, ...] = ()
@@ -138,6 +138,7 @@ def _measure_all_snapshots(run: RunReader) -> Evaluation:
         tables.append(_table(rows, labels, fake, source))
         closeness.append(_typical_distance(fake) / size if size > 0 else float("nan"))
 
+    notes += real.cautions(fake[:half])
     known = tables[-1]
     return Evaluation(
         **facts,

@@ -49,6 +49,19 @@ def test_reals_seen_twice_count_once(tmp_path: Path) -> None:
     assert evaluation.series["coverage"][-1].n_fake == 200
 
 
+def test_what_makes_numbers_mean_little_is_noted(tmp_path: Path) -> None:
+    """Long tails decide the last snapshot's kernel distance, and the notes say so; of sound data there are none."""
+    rng = np.random.default_rng(0)
+    assert evaluate(RunReader(recorded(tmp_path / "sound", learning))).notes == ()
+    shown = [
+        {"step": step, **{side: rng.standard_t(2, size=(200, 4)).astype(np.float32) for side in ("real", "fake")}}
+        for step in (10, 20)
+    ]
+    notes = evaluate(RunReader(write_run(tmp_path / "run", scalars={}, snapshots=shown))).notes
+    assert [note for note in notes if "long tails" in note] == list(notes)
+    assert len(notes) == 1
+
+
 def test_fakes_that_are_not_finite_are_left_out_and_counted(tmp_path: Path) -> None:
     """A snapshot of NaN is not measured; one with some NaN is, without those rows."""
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from references.mixtures import grid, mixture
 from gandiag.metrics import Measure, ModeTable, RealReference, assign, find_modes, mode_table
 from gandiag.score import judge
 from gandiag.score.chance import holm, p_value
-from gandiag.score.reading import MODES
+from gandiag.score.phrases import MODES
 
 N, D = 500, 64
 CENTRES = np.random.default_rng(12345).normal(size=(25, D))
@@ -151,6 +151,20 @@ def measure(value: float, null: float, *, half: float = 0.02, p: float = 1e-9, n
         p_value=p,
         n_real=n,
         n_fake=n,
+    )
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.99, None])
+def test_modes_that_did_not_shrink_are_not_called_so(held: Held, spread: float | None) -> None:
+    """Recall is low, density as of data, and modes as wide as the data's or not known: that is not shrinking."""
+    table = held.measured(draw())[1]
+    if spread is not None:
+        table = replace(table, modes=tuple(replace(mode, spread_ratio=spread) for mode in table.modes))
+    metrics = {"recall": measure(0.7, 0.95), "density": measure(1.02, 1.0, p=0.8)}
+    assert judge(metrics, None if spread is None else table).names == ("unlike the data",)
+    metrics["density"] = measure(1.2, 1.0)
+    assert judge(metrics, None if spread is None else table).names == (
+        ("modes shrunken",) if spread is None else ("unlike the data",)
     )
 
 

@@ -27,7 +27,7 @@ def joined(source: Source) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bool", "uint8", "int8", "uint16", "int32", "uint32", ">i2", "float16", ">f4", "float64"]
+    "dtype", ["bool", "uint8", "int8", "uint16", "int32", "uint32", "uint64", ">i2", "float16", ">f4", "float64"]
 )
 def test_numbers_of_every_kind_keep_their_values(dtype: str) -> None:
     """Types that torch does not compute with become ones that hold the same values."""
@@ -91,6 +91,35 @@ def test_what_is_a_stream() -> None:
     x = torch.zeros(2, 3)
     assert not any(is_stream(samples) for samples in (x, x.numpy(), [[1, 2], [3, 4]], [1, 2], [], "abc", 3))
     assert all(is_stream(samples) for samples in ([x], [(x, 1)], iter([x]), (batch for batch in [x]), (x, x)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint16", "uint32", "uint64", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_tensors_of_every_kind_keep_their_values(dtype: str) -> None:
+    """Types that torch stores and does not compute with, as .safetensors files hold them, can be scored."""
+    values = torch.arange(240).reshape(80, 3) % (2 if dtype == "bool" else 4)
+    source = Source(values.to(getattr(torch, dtype)), "real")
+    assert np.array_equal(source.some(seed=0)[0].double(), values.double())
+    assert np.array_equal(joined(source).astype(np.float64), values) if dtype != "bfloat16" else True
+    assert Source(torch.full((4, 1), 2**63, dtype=torch.uint64), "real").some(seed=0)[0][0, 0] == 2.0**63
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_single_images_are_not_read_as_batches(channels: int) -> None:
+    """A list or a stream of images [c, h, w] is refused, and told how to stack them; batches of grey ones are read."""
+    images = [torch.rand(channels, 8, 8) for _ in range(100)]
+    for several in (images, iter(images), [(image, 0) for image in images]):
+        with pytest.raises(ShapeError, match=r"torch\.stack"):
+            Source(several, "fake").some(seed=0)
+    assert Source([torch.rand(8, 8, 8)] * 8, "fake").some(seed=0)[0].shape == (64, 8, 8)
+    assert Source([torch.rand(channels, 8)] * 8, "fake").some(seed=0)[0].shape == (8 * channels, 8)
+
+
+def test_batches_without_samples_are_passed_over() -> None:
+    """A filter may leave a batch empty, the last one say; a stream of nothing else is still refused."""
+    batches = [torch.zeros(0, 3), torch.ones(5, 3), (torch.zeros(0, 3), torch.zeros(0)), np.ones((4, 3))]
+    assert joined(Source(batches, "real")).shape == (9, 3)
+    with pytest.raises(ShapeError, match="no samples"):
+        Source([torch.zeros(0, 3)], "real").some(seed=0)
 
 
 def test_notes_of_a_source_are_heard() -> None:

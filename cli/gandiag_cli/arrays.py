@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any] | Tensor"
 Lazy: TypeAlias = "Mapping[str, Callable[[], Array]]"
 """Name of each array in a file to what reads it."""
+
+
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+"""What NumPy lets through of a damaged file: its header is read as Python's own text, and its data are unpacked."""
 
 
 def is_array_file(text: str) -> bool:
@@ -50,7 +56,7 @@ def load_array(text: str) -> Array:
         return arrays[wanted]()
     except UsageError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UsageError(
             f"cannot read {path}: {error}; save it again, as plain numbers without pickled objects"
         ) from error

@@ -22,6 +22,7 @@ DEEP = {"I;16", "I;16L", "I;16B", "I;16N"}
 UNREADABLE = {"I", "F"}
 """Pillow's names for 32 bits: there is no telling which value is white."""
 ALPHA = {"LA", "PA", "La", "RGBA", "RGBa"}
+CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")
 
 BATCH = 2**22
 """Numbers in a batch, at most, but for a single image with more: 16 MiB of float32."""
@@ -35,6 +36,7 @@ class Header(NamedTuple):
     width: int
     height: int
     mode: str
+    see_through: bool
     deep_colour: bool
     turned: bool
     frames: int
@@ -101,6 +103,7 @@ class ImageFolder:
                 width=image.width,
                 height=image.height,
                 mode=image.mode,
+                see_through=image.mode not in ALPHA and "transparency" in image.info,
                 deep_colour=image.mode not in DEEP and ";16" in str(image.tile),
                 turned=image.format in ("JPEG", "MPO") and image.getexif().get(ORIENTATION, 1) != 1,
                 frames=getattr(image, "n_frames", 1),
@@ -161,8 +164,9 @@ def _notes(headers: list[Header], *, grey: bool, others: int) -> list[str]:
         (deep, f"{'grey ' if grey else ''}images of 16 bits were divided by 65535"),
         (0 if grey else greys, "images are grey and were repeated in three channels, as others are in colour"),
         (sum(modes[mode] for mode in ALPHA), "images have an alpha channel, which was left out"),
+        (sum(header.see_through for header in headers), "images have a transparent colour, read as any other"),
         (modes["P"] + modes["PA"], "images have a palette and were read as RGB"),
-        (modes["CMYK"], "CMYK images were converted to RGB"),
+        *((modes[mode], f"{mode} images were converted to RGB") for mode in CONVERTED),
         (sum(header.deep_colour for header in headers), "images have 16 bits a colour, of which 8 were read"),
         (sum(header.turned for header in headers), "images have an EXIF orientation, which was not applied"),
         (sum(header.frames > 1 for header in headers), "images have several frames, of which the first was read"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +35,35 @@ def load_samples(text: str) -> Array | ImageFolder:
     return array
 
 
-def load_labels(text: str) -> NDArray[np.int64]:
-    """[n] whole numbers from an array file or from text with one number a line."""
-    if is_array_file(text):
-        labels = np.asarray(load_array(text))
-    else:
-        try:
-            labels = np.array([int(line) for line in Path(text).read_text(encoding="utf-8").split()])
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise UsageError(
-                f"cannot read labels from {text}: {error}; give an array file, or one whole number a line"
-            ) from error
-    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+def load_labels(text: str) -> NDArray[Any]:
+    """[n] classes, whole numbers or names, from an array file or from text with one a line."""
+    labels = np.asarray(load_array(text)) if is_array_file(text) else _from_text(Path(text))
+    if labels.ndim != 1 or labels.dtype.kind not in "iubUS":
         raise ShapeError(
-            f"{text} holds {labels.dtype} of shape {labels.shape}; expected one whole number a real sample"
+            f"{text} holds {labels.dtype} of shape {labels.shape}; expected one whole number or name a real sample"
         )
-    return labels.astype(np.int64)
+    return labels
+
+
+def _from_text(path: Path) -> NDArray[Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read labels from {path}: {error}; give an array file, or one class a line") from error
+    words, lines = text.split(), [line.strip() for line in text.splitlines() if line.strip()]
+    if all(_is_whole(word) for word in words):
+        return np.array([int(word) for word in words])
+    whole = [_is_whole(line) for line in lines]
+    if any(whole):
+        raise UsageError(
+            f"cannot read labels from {path}: {lines[whole.index(False)]!r} is no whole number, and others are; give "
+            "one class a line, without a header, all as numbers or all as names"
+        )
+    return np.array(lines)
+
+
+def _is_whole(word: str) -> bool:
+    return word.removeprefix("-").isdecimal()
 
 
 def _numbers(array: Array) -> bool:

@@ -20,27 +20,39 @@ LOOKED_AT, FEW = 4096, 32
 """Rows that the two are looked for in at most, and from which on they are."""
 
 
+PIXELS, UNIT = 100.0, 1.5
+"""Values from 0 to 255 that reach so far may be pixels, and values that reach no farther are those of a tanh, say."""
+
+
 @dataclass(frozen=True)
 class Values:
-    """How the numbers of a set of samples look: their dtype, and the finite ones' range; (inf, -inf) if none is."""
+    """How the numbers of a set of samples look: their dtype, and the finite ones' range; (inf, -inf) if none is.
+
+    Attributes:
+        image: samples have two dimensions at least.
+        whole: there may be pixels among the values, and all of them are whole numbers.
+    """
 
     dtype: torch.dtype
     low: float
     high: float
+    image: bool = False
+    whole: bool = False
 
     @classmethod
     def of(cls, x: Tensor) -> Values:
         """Looks at all of the samples, some at a time."""
-        low, high = inf, -inf
+        low, high, whole = inf, -inf, True
         size = max(1, WORK // x[0].numel())
         for start in range(0, len(x), size):
             part = x[start : start + size]
             ends = [end.item() for end in part.aminmax()]
             if not all(isfinite(end) for end in ends):
-                finite = part[part.isfinite()]
-                ends = [end.item() for end in finite.aminmax()] if finite.numel() else []
+                part = part[part.isfinite()]
+                ends = [end.item() for end in part.aminmax()] if part.numel() else []
             low, high = min([low, *ends]), max([high, *ends])
-        return cls(x.dtype, low, high)
+            whole = whole and low >= 0 and high <= 255 and _whole(part)
+        return cls(x.dtype, low, high, image=x.ndim > 2, whole=whole and high >= PIXELS)
 
     @property
     def width(self) -> float:
@@ -88,9 +100,9 @@ class Embedding:
 
         Raises:
             ShapeError: `x` has other samples than the real ones, none at all, or the embedder lost rows.
-            UsageError: `x` and the real samples are on different scales, see `cautions`.
+            UsageError: one of `x` and the real samples is uint8 pixels and the other floats of at most 1.5.
         """
-        self.cautions(x)
+        _same_scale(self.values, self._values(x), by_value=False)  # of a few dark images, values alone say nothing
         if batch is not None and batch < 1:
             raise UsageError(f"batch must be at least 1, got {batch}")
         return rows(self._features, x, name=self.name, batch=batch or batch_size(self._work), device=self._device)
@@ -103,20 +115,28 @@ class Embedding:
 
         Raises:
             ShapeError: `x` holds other samples than the real ones, or none.
-            UsageError: one of the two is uint8 pixels and the other floats of at most 1.5: they cannot be compared.
+            UsageError: one of the two is floats of at most 1.5, and the other is pixels: uint8, or numbers of 0 to 255
+                and above 100 that are images, or whole ones in a table. They cannot be compared.
         """
+        real, these = self.values, self._values(x)
+        _same_scale(real, these, by_value=True)
+        outside = max(real.low - these.low, these.high - real.high)
+        if (these.width <= real.width / 2 and real.width > 0) or outside > real.width / 4:
+            return (f"real values are {real}, these are {these}: make sure that both are on the same scale",)
+        return ()
+
+    def _values(self, x: Tensor) -> Values:
         _batch(x)
         if tuple(x.shape[1:]) != self.shape:
             raise ShapeError(
                 f"the embedder was fitted to samples of {times(self.shape)} and these are {times(tuple(x.shape[1:]))}; "
                 "resize or crop them alike"
             )
-        real, these = self.values, Values.of(x)
-        _same_scale(real, these)
-        outside = max(real.low - these.low, these.high - real.high)
-        if these.width <= real.width / 2 or outside > real.width / 4:
-            return (f"real values are {real}, these are {these}: make sure that both are on the same scale",)
-        return ()
+        return Values.of(x)
+
+
+def _whole(x: Tensor) -> bool:
+    return not x.is_floating_point() or bool((x == x.round()).all())
 
 
 def fit(real: Tensor, *, embedder: str | Embedder = "auto", device: torch.device | str | None = None) -> Embedding:
@@ -172,14 +192,17 @@ def _batch(x: Tensor) -> None:
         raise ShapeError("samples are complex numbers; give real ones, such as torch.view_as_real(x)")
 
 
-def _same_scale(a: Values, b: Values) -> None:
+def _same_scale(a: Values, b: Values, *, by_value: bool) -> None:
     """Refuse pixels of 0 to 255 beside those of a tanh: everything would be measured, and nothing would be true."""
     for pixels, floats in ((a, b), (b, a)):
-        unit = floats.dtype.is_floating_point and max(-floats.low, floats.high) <= 1.5
-        if pixels.dtype == torch.uint8 and pixels.high > 1 and unit:
+        if not floats.dtype.is_floating_point or max(-floats.low, floats.high) > UNIT:
+            continue
+        # Values that stay near 0 are no pixels of another scale, but may be all that a generator has left.
+        scaled = by_value and floats.high > UNIT / 3 and pixels.low >= 0 and PIXELS <= pixels.high <= 255
+        if (pixels.dtype == torch.uint8 and pixels.high > 1) or (scaled and (pixels.image or pixels.whole)):
             raise UsageError(
-                f"real values are {a} and these are {b}: they are not on one scale. Bring the floats to 0..255, by "
-                "(x + 1) * 127.5 if they lie in [-1, 1] and x * 255 if in [0, 1]"
+                f"real values are {a} and these are {b}: they are not on one scale. Bring the smaller ones to 0..255, "
+                "by (x + 1) * 127.5 if they lie in [-1, 1] and x * 255 if in [0, 1]"
             )
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from gandiag.errors import ShapeError, UnknownName, UsageError
+from gandiag.errors import GandiagError, ShapeError, UnknownName, UsageError
 from gandiag.registry import Registry
 
 Embedder = Callable[[Tensor], Tensor]
@@ -203,13 +203,13 @@ def rows(
 
     Raises:
         ShapeError: the embedder did not return one row for each sample, or rows of different widths.
+        UsageError: the embedder raised an error.
     """
     size, place = batch or len(x), device or x.device
     found: Tensor | None = None
     for start in range(0, len(x), size):
         part = x[start : start + size].detach().to(place)
-        with torch.no_grad():
-            made = features(part)
+        made = _made(features, part, name)
         if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != len(part):
             got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
             raise ShapeError(f"embedder {name!r} returned {got} for {len(part)} samples; expected [n, d]")
@@ -228,12 +228,26 @@ def rows(
     return found
 
 
+def _made(features: Embedder, x: Tensor, name: str) -> Tensor:
+    try:
+        with torch.no_grad():
+            return features(x)
+    except GandiagError:
+        raise
+    except Exception as error:  # a function of the user's may raise anything, and says not that it is the embedder
+        raise UsageError(
+            f"embedder {name!r} failed on samples of shape {list(x.shape)}: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _load(name: str) -> Embedder:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UnknownName(f"embedder {name!r} cannot be loaded: {error}. Expected module:function") from error
+    except Exception as error:  # importing runs the user's module, which may raise anything
+        raise UnknownName(
+            f"embedder {name!r} cannot be loaded: {type(error).__name__}: {error}. Expected module:function"
+        ) from error
     if not callable(found):
         raise UsageError(f"embedder {name!r} is {type(found).__name__}, not a function from a batch to features")
     return cast(Embedder, found)

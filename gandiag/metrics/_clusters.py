@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 
 from gandiag.metrics._communities import Partition, collapse, communities
 from gandiag.metrics._cuts import Array, Groups, border_thickness
+from gandiag.metrics._moments import mean_of
 from gandiag.metrics._tiles import Rows, nearest
 
 THIN = 0.58
@@ -54,14 +55,15 @@ def neighbours_of(n: int) -> int:
 
 def clusters(x: torch.Tensor, *, seed: int) -> Partition:
     """Labels `[n]` of rows `[n, d]`: 0 for the largest mode, and so on; -1 for rows in no mode."""
-    rows = Rows.of(x, centre=x.mean(dim=0, dtype=torch.float64), dtype=torch.float64)
+    centre = mean_of(x)
     rng = np.random.default_rng(seed)
     if len(x) <= MOST:
-        return _split(rows, rng)
+        return _split(Rows.of(x, centre=centre, dtype=torch.float64), rng)
     chosen = torch.from_numpy(np.sort(rng.choice(len(x), MOST, replace=False))).to(x.device)
-    some = Rows(rows.x[chosen], rows.norms[chosen])
+    some = Rows.of(x[chosen], centre=centre, dtype=torch.float64)
     labels = _split(some, rng)
-    leaders = nearest(rows, some, 1)[1][:, 0].cpu().numpy()
+    every = Rows.late(x, centre=centre, dtype=torch.float64)
+    leaders = nearest(every, some, 1)[1][:, 0].cpu().numpy()
     return np.asarray(labels[leaders])
 
 

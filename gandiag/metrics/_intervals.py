@@ -68,7 +68,8 @@ class Null:
             widen: how many times larger the new value's standard deviation is than theirs.
         """
         array = np.asarray(values)
-        spread = max(widen * float(array.std(ddof=1)), floor) * np.sqrt(1 + 1 / len(array))
+        unit = float(np.abs(array).max()) or 1.0  # squares of huge values would leave the dtype
+        spread = max(widen * unit * float((array / unit).std(ddof=1)), floor) * np.sqrt(1 + 1 / len(array))
         return cls(float(array.mean()), float(spread), len(array))
 
     def interval(self) -> Interval:

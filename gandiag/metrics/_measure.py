@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandiag.errors import UsageError
+from gandiag.metrics._cautions import of_sizes, without_p
 from gandiag.metrics._checks import Samples, two_samples
 from gandiag.metrics._intervals import Interval, Null, bootstrap, jackknife, share_error
 from gandiag.metrics._pass import Comparison, RealSide
@@ -24,7 +25,7 @@ from gandiag.metrics._pool import FAKE, REAL, Pool, list_length
 from gandiag.metrics.base import METRICS
 from gandiag.metrics.clipped import Clipped, share_of_good
 from gandiag.metrics.frechet import Gaussian, frechet, frechet_to
-from gandiag.metrics.kid import kid_of
+from gandiag.metrics.kid import kid_of, mean_kernel
 from gandiag.metrics.vendi import vendi_of_fake
 
 GROUPS = 8
@@ -164,37 +165,17 @@ class RealReference:
             # A percentile interval need not hold the value itself; an interval that does not would be misread.
             low, high = min(low, value), max(high, value)
             between = _within(name, null.interval())
-            measures[name] = Measure(value, low, high, null.mean, *between, len(self._real), size, null.p_value(value))
+            p = math.nan if name in self._without_p else null.p_value(value)
+            measures[name] = Measure(value, low, high, null.mean, *between, len(self._real), size, p)
         return measures
 
     def cautions(self, fake: Samples) -> tuple[str, ...]:
         """What makes numbers about these fakes mean little, in sentences; usually nothing."""
         _, fake = two_samples(self._real, fake, rows=self._rows)
         n, d = self._real.shape
-        size = min(len(fake), len(self._held_out))
-        found = []
-        if min(n, size) < 2 * d:
-            found.append(
-                f"Fréchet distance: {min(n, size):,} rows are few for {d:,} dimensions; below {2 * d:,} "
-                "the covariances are mostly noise. Trust coverage and recall beside their nulls instead."
-            )
-        if self._k >= min(n, size) / 10:
-            found.append(
-                f"k = {self._k} neighbours are many among {min(n, size):,} rows: balls reach across modes. Give more "
-                f"samples, at least {10 * self._k + 10:,}."
-            )
-        repeated = float((self._side.among.spacing == 0).double().mean())
-        if repeated > 0.01:
-            found.append(
-                f"{repeated:.0%} of the data repeat another row exactly: balls around them have no width, and held-out "
-                "data look better than they are. Remove the repetitions."
-            )
-        if len(fake) > size:
-            found.append(
-                f"{size:,} of the {len(fake):,} fakes were measured, chosen at random: the null needs as many held-out "
-                "reals. Give more data."
-            )
-        return tuple(found)
+        used = min(len(fake), len(self._held_out))
+        found = of_sizes(real=n, fake=len(fake), used=used, d=d, k=self._k, repeated=self._repeated)
+        return (*self._without_p.values(), *found)
 
     def _intervals(self, seen: Comparison, draws: int, rng: np.random.Generator) -> dict[str, Interval]:
         """Rows are redrawn from the stored answers; no distance is made again."""
@@ -218,6 +199,15 @@ class RealReference:
                 values["vendi"], lambda g: vendi_of_fake(real=self._real, fake=without(g)), groups=GROUPS
             ),
         }
+
+    @cached_property
+    def _without_p(self) -> dict[str, str]:
+        return without_p(torch.cat([self._real, self._held_out]), repeated=self._repeated)
+
+    @cached_property
+    def _repeated(self) -> float:
+        """Share of the data that repeat another row exactly."""
+        return float((self._side.among.spacing == 0).double().mean())
 
     @cached_property
     def _gaussian(self) -> Gaussian:
@@ -260,7 +250,12 @@ class RealReference:
             for order in orders[:DEAR_SPLITS]:
                 side = RealSide(pool[torch.from_numpy(order[:n])], k=self._k)
                 _append(seen, neighbour_values(side.against(pool[torch.from_numpy(order[n : n + size])])))
-        return {name: _null_of(name, found, size=size, pool=len(pool)) for name, found in seen.items()}
+        # Of equal data, all that a kernel distance tells is the rounding of the kernel.
+        rounding = {"kid": 8 * torch.finfo(torch.float32).eps * mean_kernel(pool)}
+        return {
+            name: _null_of(name, found, size=size, pool=len(pool), least=rounding.get(name, 0.0))
+            for name, found in seen.items()
+        }
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self._seed)  # a fresh one: what is asked first must not change what comes next
@@ -293,8 +288,8 @@ def _vectors(seen: Comparison) -> dict[str, NDArray[np.float64]]:
     return {name: vector.double().numpy() for name, vector in vectors.items() if vector is not None}
 
 
-def _null_of(name: str, values: list[float], *, size: int, pool: int) -> Null:
-    floor = share_error(float(np.mean(values)), size) if METRICS[name].hi == 1.0 else 0.0
+def _null_of(name: str, values: list[float], *, size: int, pool: int, least: float) -> Null:
+    floor = share_error(float(np.mean(values)), size) if METRICS[name].hi == 1.0 else least
     # A comparison of two parts of a pool varies nearly as one of two fresh sets does. A number that is mostly about one
     # part varies less, as parts share the pool, by 1 - size/pool; and the pool's own error, size/pool, comes on top.
     if name in _OF_ONE_PART:

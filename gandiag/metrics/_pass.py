@@ -87,7 +87,7 @@ class RealSide:
 
     Raises:
         ShapeError: `real` is not 2-D, has `k` rows or fewer, or rows are not finite.
-        UsageError: `k` is below 1, or `size` or `closeness` makes no sense.
+        UsageError: `k` is below 1 or not whole, or `size` or `closeness` makes no sense.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class RealSide:
         late: bool | None = None,
         team: Team = ALONE,
     ) -> None:
-        if k < 1 or (size is not None and min(size) < 1):
-            raise UsageError(f"k and the sides of a block must be at least 1, got k={k} and size={size}")
+        if k != int(k) or k < 1 or (size is not None and min(size) < 1):
+            raise UsageError(f"k and the sides of a block must be whole and at least 1, got k={k} and size={size}")
         if not closeness >= 0:
             raise UsageError(f"closeness must be 0 or more, got {closeness}")
         self.real = samples(real, name="real", rows=k + 1)

@@ -40,13 +40,28 @@ def compare_over_ranks(
         The same on every rank, with rows in the order of ranks.
 
     Raises:
-        ShapeError: on every rank, if widths differ between ranks; else as `RealSide`.
+        ShapeError: on every rank, if widths differ between ranks or the rows of any rank are not finite, say; else as
+            `RealSide`.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return RealSide(real, k=k, **options).against(fake)
-    ours, theirs = samples(real, name="real", rows=0), samples(fake, name="fake", rows=0)
+    ours, theirs = _checked(real, fake, group)
     team = Team(dist.get_rank(group), dist.get_world_size(group), group)
     return RealSide(_gathered(ours, group), k=k, team=team, **options).against(_gathered(theirs, group))
+
+
+def _checked(real: Samples, fake: Samples, group: dist.ProcessGroup | None) -> tuple[Tensor, Tensor]:
+    """This rank's rows, if those of all ranks are sound: one that gave up alone would leave the others waiting."""
+    sets, wrong = [], ""
+    try:
+        sets = [samples(real, name="real", rows=0), samples(fake, name="fake", rows=0)]
+    except ShapeError as error:
+        wrong = str(error)
+    said = [wrong] * dist.get_world_size(group)
+    dist.all_gather_object(said, wrong, group=group)
+    if any(said):
+        raise ShapeError("; ".join(f"rank {rank}: {text}" for rank, text in enumerate(said) if text))
+    return sets[0], sets[1]
 
 
 def _gathered(rows: Tensor, group: dist.ProcessGroup | None) -> Tensor:

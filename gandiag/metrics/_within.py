@@ -35,10 +35,13 @@ class Spread(NamedTuple):
         """
         squares = np.sort(distances) ** 2
         n, kept = len(squares), math.ceil(KEPT * len(squares))
-        if n < 2 or squares[kept - 1] == 0:
-            return cls(math.sqrt(squares[:kept].mean()) if n else math.nan, math.nan)
+        if n < 2:
+            return cls(math.sqrt(squares.mean()) if n else math.nan, math.nan)
+        if squares[kept - 1] == 0:
+            return cls(0.0, 0.0)  # copies of one row: no logarithm, and nothing left to vary
+        largest = squares[kept - 1]
         mean = squares[:kept].mean()
-        error = np.minimum(squares, squares[kept - 1]).std(ddof=1) / math.sqrt(n) / (kept / n)
+        error = largest * np.minimum(squares / largest, 1.0).std(ddof=1) / math.sqrt(n) / (kept / n)
         return cls(math.sqrt(mean), float(error / mean / 2))
 
     def over(self, other: Spread) -> tuple[float, float, float]:

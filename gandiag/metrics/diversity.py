@@ -16,7 +16,7 @@ from gandiag.errors import UsageError
 from gandiag.metrics._checks import Samples, samples, two_samples
 from gandiag.metrics._moments import mean_of
 from gandiag.metrics._pairs import some_pairs
-from gandiag.metrics._tiles import TILE, Rows, squared_distances
+from gandiag.metrics._tiles import TILE, Rows, parts, squared_distances
 from gandiag.metrics.base import metric
 
 
@@ -77,14 +77,21 @@ def pair_distance(x: Samples, *, pairs: int | None = None, seed: int = 0, tile: 
         chosen = torch.from_numpy(some_pairs(np.zeros(n, dtype=np.int64), pairs=pairs, seed=seed)).to(rows.device)
         sums = [_apart(rows, chosen[start : start + tile]).sum() for start in range(0, pairs, tile)]
         return float(sum(sums) / pairs)
-    centre = mean_of(rows)
-    total = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for start in range(0, n, tile):
-        ours = Rows.of(rows[start : start + tile], centre=centre, dtype=torch.float64)
-        total += _sum(ours, ours) / 2
-        for other in range(start + tile, n, tile):
-            total += _sum(ours, Rows.of(rows[other : other + tile], centre=centre, dtype=torch.float64))
-    return float(total / (n * (n - 1) / 2))
+    return float(distance_from_others(rows, tile=tile).mean())
+
+
+def distance_from_others(rows: Tensor, *, tile: int = TILE) -> Tensor:
+    """Mean distance from each row to the others, `[n]` float64."""
+    n, centre = len(rows), mean_of(rows)
+    total = torch.zeros(n, dtype=torch.float64, device=rows.device)
+    for here in parts(n, tile):
+        ours = Rows.of(rows[here], centre=centre, dtype=torch.float64)
+        total[here] += _distances(ours, ours).sum(dim=1)
+        for there in parts(n, tile, start=here.stop):
+            apart = _distances(ours, Rows.of(rows[there], centre=centre, dtype=torch.float64))
+            total[here] += apart.sum(dim=1)
+            total[there] += apart.sum(dim=0)
+    return total / (n - 1)
 
 
 def _apart(rows: Tensor, pairs: Tensor) -> Tensor:
@@ -92,9 +99,9 @@ def _apart(rows: Tensor, pairs: Tensor) -> Tensor:
     return apart
 
 
-def _sum(a: Rows, b: Rows) -> Tensor:
-    """Of all distances between rows of `a` and of `b`; a row's distance to itself is 0."""
+def _distances(a: Rows, b: Rows) -> Tensor:
+    """All distances from rows of `a` to rows of `b`; a row's distance to itself is 0."""
     ((_, d2),) = squared_distances(a, b, tile=len(a.x))
     if a is b:
         d2.fill_diagonal_(0.0)
-    return d2.clamp_(min=0).sqrt_().sum()
+    return d2.clamp_(min=0).sqrt_()

@@ -32,7 +32,7 @@ def frechet(*, real: Samples, fake: Samples) -> float:
         At least 0; lower is better.
 
     Raises:
-        ShapeError: widths differ, a set has fewer than 2 rows, or rows are not finite.
+        ShapeError: widths differ, a set has fewer than 2 rows, or rows are not finite, or beyond 1e70.
 
     >>> frechet(real=[[0.0], [2.0]], fake=[[3.0], [5.0]])
     9.0
@@ -64,6 +64,10 @@ def frechet_between(*, real: Moments, fake: Moments) -> float:
     return _distance(Gaussian.of_moments(real), Gaussian.of_moments(fake))
 
 
+LARGEST = 1e70
+"""Values beyond which products of covariances leave float64."""
+
+
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     """One side of the distance, made once where many sets are held against the same data."""
@@ -75,6 +79,10 @@ class Gaussian:
     @classmethod
     def of(cls, x: Tensor) -> Gaussian:
         """Fit to rows `[n, d]`; centring before the product is what keeps off-centre embeddings exact."""
+        if max(abs(end.item()) for end in x.aminmax()) > LARGEST:
+            raise ShapeError(
+                f"values beyond {LARGEST:g} have covariances that no number holds; bring them to a scale near 1"
+            )
         if len(x) > x.shape[1]:
             return cls.of_moments(moments(x))
         rows = x.double()

@@ -21,6 +21,8 @@ from torch import Tensor
 from gandiag.errors import ShapeError
 from gandiag.metrics._checks import Samples, samples, two_samples
 from gandiag.metrics._clusters import clusters
+from gandiag.metrics._exact import apart
+from gandiag.metrics._moments import mean_of
 from gandiag.metrics._shares import adjusted_p, entropy, expected_hits, reverse_kl, reverse_kl_floor, wilson
 from gandiag.metrics._tiles import Rows, nearest
 from gandiag.metrics._within import Spread, from_middle, middle_of, middle_visits
@@ -137,8 +139,9 @@ def find_modes(real: Samples, *, seed: int = 0) -> NDArray[np.int64]:
         seed: for the part that is clustered where n is large. No global random stream is touched.
 
     Returns:
-        `[n]` labels 0, 1, ... from the largest mode down. Groups of under 1 % of the data (or of too few rows to tell:
-        25 of 1,000, 32 of 5,000) are no mode: they are -1 if nothing joins them to one, else part of it.
+        `[n]` labels 0, 1, ... from the largest mode down. Groups of under 1 % of the data, or of too few rows to tell
+        (under 25 of 1,000; from some 3,000 rows on the 1 % are more), are no mode: they are -1 if nothing joins them to
+        one, else part of it.
 
     Raises:
         ShapeError: not 2-D, empty, or rows are not finite.
@@ -170,17 +173,20 @@ def assign(*, real: Samples, real_labels: Labels, fake: Samples) -> NDArray[np.i
     ids, known = np.unique(labels[labels >= 0], return_inverse=True)
     members = real[torch.from_numpy(labels >= 0).to(real.device)]
 
-    centre = members.mean(dim=0, dtype=torch.float64)
-    a = Rows.of(fake, centre=centre, dtype=torch.float64)
-    b = Rows.of(members, centre=centre, dtype=torch.float64)
-    distances, neighbours = (part.cpu().numpy() for part in nearest(a, b, min(VOTERS, len(members))))
-    votes = known[neighbours]
+    centre = mean_of(members)
+    a = Rows.late(fake, centre=centre, dtype=torch.float64)
+    b = Rows.late(members, centre=centre, dtype=torch.float64)
+    neighbours = nearest(a, b, min(VOTERS, len(members)))[1]
+    votes = known[neighbours.cpu().numpy()]
     agreement = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
     winner = agreement.argmax(axis=1)  # the first maximum: the nearest real among the most frequent mode's
     rows = np.arange(len(fake))
     mode = votes[rows, winner]
     extents = np.array([_extent(members[torch.from_numpy(known == index)]) for index in range(len(ids))])
-    near = distances[rows, winner] <= REACH * extents[mode]
+    voter = neighbours[torch.from_numpy(rows), torch.from_numpy(winner)]
+    # By differences and not by products: a mode of copies has no extent, and only their copies are near it.
+    distances = apart(fake, members, torch.arange(len(fake), device=fake.device), voter).cpu().numpy()
+    near = distances <= REACH * extents[mode]
     return np.where(near, ids[mode], -1)
 
 
@@ -246,7 +252,7 @@ def mode_table(
                 real_share=real_shares[index],
                 fake_share=fake_shares[index],
                 spread_ratio=spread,
-                state=_state(ratios[index], spread, lacks=lacks, wrong=p_adjusted[index] < SIGNIFICANT),
+                state=_state(ratios[index], spread_high, lacks=lacks, wrong=p_adjusted[index] < SIGNIFICANT),
                 p_adjusted=p_adjusted[index],
                 real_indices=tuple(here[inside.reals].tolist()),
                 fake_indices=tuple(there[inside.fakes].tolist()),
@@ -308,10 +314,10 @@ class _Inside(NamedTuple):
         )
 
 
-def _state(ratio: float, spread: float, *, lacks: bool, wrong: bool) -> State:
+def _state(ratio: float, spread_high: float, *, lacks: bool, wrong: bool) -> State:
     if wrong and lacks:
         return "missing"
-    if spread < SHRUNKEN:
+    if spread_high < SHRUNKEN:
         return "shrunken"
     if wrong and ratio < UNDER:
         return "under"

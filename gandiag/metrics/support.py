@@ -79,29 +79,62 @@ def support(*, real: Samples, fake: Samples, closeness: float = CLOSENESS) -> Su
     """
     if not closeness >= 0:
         raise UsageError(f"closeness must be 0 or more, got {closeness}")
-    real, fake = two_samples(real, fake, rows=2)
-    centre = real.mean(dim=0, dtype=torch.float64)
-    a = Rows.of(real, centre=centre, dtype=torch.float64)
-    b = Rows.of(fake, centre=centre, dtype=torch.float64)
-    radius = closeness * float(nearest(a, a, 1)[0].quantile(0.5))
-    each = _collisions(b, radius)
-    rows, pairs = len(fake), int(each.sum()) // 2
-    low, high = _interval(pairs, _overdispersion(each))
-    possible = rows * (rows - 1) / 2
-    return Support(
-        size=possible / pairs if pairs else math.inf,
-        low=possible / high,
-        high=possible / low if low > 0 else math.inf,
-        pairs=pairs,
-        rows=rows,
-        radius=radius,
-    )
+    return Collisions.of(real=real, fake=fake, closeness=closeness).support()
 
 
 @metric("support", better="higher", lo=0.0, hi=math.inf, needs=2)
 def support_at_least(*, real: Samples, fake: Samples) -> float:
     """How many different samples there are at least: the lower end of the interval, which is always finite."""
     return support(real=real, fake=fake).low
+
+
+@dataclass(frozen=True)
+class Collisions:
+    """How often samples of one set collide.
+
+    Attributes:
+        pairs: that do.
+        rows: that were compared.
+        radius: up to which they do.
+        overdispersion: variance of the number of pairs over that of a Poisson count, at least 1.
+    """
+
+    pairs: int
+    rows: int
+    radius: float
+    overdispersion: float
+
+    @classmethod
+    def of(cls, *, real: Samples, fake: Samples, closeness: float = CLOSENESS) -> Collisions:
+        """Compare all pairs of fakes; see `support`."""
+        real, fake = two_samples(real, fake, rows=2)
+        centre = real.mean(dim=0, dtype=torch.float64)
+        a = Rows.of(real, centre=centre, dtype=torch.float64)
+        b = Rows.of(fake, centre=centre, dtype=torch.float64)
+        radius = closeness * float(nearest(a, a, 1)[0].quantile(0.5))
+        each = _collisions(b, radius)
+        return cls(int(each.sum()) // 2, len(fake), radius, _overdispersion(each))
+
+    @property
+    def possible(self) -> float:
+        """Pairs that there are."""
+        return self.rows * (self.rows - 1) / 2
+
+    def at_least(self, pairs: int | float, overdispersion: float) -> float:
+        """How many different samples there are at least, if so many pairs collided."""
+        return self.possible / _interval(pairs, overdispersion)[1]
+
+    def support(self) -> Support:
+        """The estimate."""
+        low = _interval(self.pairs, self.overdispersion)[0]
+        return Support(
+            size=self.possible / self.pairs if self.pairs else math.inf,
+            low=self.at_least(self.pairs, self.overdispersion),
+            high=self.possible / low if low > 0 else math.inf,
+            pairs=self.pairs,
+            rows=self.rows,
+            radius=self.radius,
+        )
 
 
 def _collisions(rows: Rows, radius: float) -> NDArray[np.int64]:
@@ -129,7 +162,7 @@ def _overdispersion(each: NDArray[np.int64]) -> float:
     return float(max(1.0, 1 - chance + shared / pairs))
 
 
-def _interval(pairs: int, overdispersion: float) -> tuple[float, float]:
+def _interval(pairs: int | float, overdispersion: float) -> tuple[float, float]:
     """95 % interval of the expected number of pairs: Garwood's for so much smaller a count, scaled back."""
     count, tail = pairs / overdispersion, (1 - LEVEL) / 2
     low = chi2.ppf(tail, 2 * count) / 2 if pairs else 0.0

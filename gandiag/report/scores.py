@@ -30,7 +30,12 @@ def headline(data: Json) -> tuple[str, str, str]:
     reading = data.get("reading") or {}
     names, because = list(reading.get("names") or []), list(reading.get("because") or [])
     if not names:
-        return "healthy", "NO DIFFERENCE FOUND", str(reading.get("sentence", ""))
+        nothing = str(reading.get("sentence", ""))  # which says as much, but where there was nothing to measure
+        return (
+            "healthy",
+            "NO DIFFERENCE FOUND",
+            "Data held against data read like this." if data.get("metrics") else nothing,
+        )
     tone = "collapsed" if names[0] in _WORST else "at-risk"
     return tone, str(names[0]).split(" (")[0].upper(), sentence(str(because[0]) if because else "")
 
@@ -77,6 +82,9 @@ def show(data: Json, console: Console, *, written: Sequence[Path] = ()) -> None:
     for text in further(data):
         indented(console, text, by=1)
     indented(console, ", ".join(f"{value} {name}" for name, value in sizes(data)), by=1, style="dim")
+    if data.get("cautions"):  # before the figures that they are about
+        heading(console, "Mind")
+        bullets(console, [sentence(str(caution)) for caution in data["cautions"]])
     _metrics(data.get("metrics") or {}, console)
     modes = data.get("modes") or {}
     show_modes(modes, console)
@@ -85,9 +93,6 @@ def show(data: Json, console: Console, *, written: Sequence[Path] = ()) -> None:
         indented(console, sentence(facts), style="dim")
     heading(console, "Compared")
     bullets(console, compared(data))
-    if data.get("cautions"):
-        heading(console, "Mind")
-        bullets(console, [sentence(str(caution)) for caution in data["cautions"]])
     if written:
         console.print()
     for path in written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def page(found: Scores) -> str:
 
 
 def prepare(path: Path, *, figures: bool = False) -> None:
-    """Make the folder that a file is to be written into.
+    """Make the folder that a file is to be written into, and try whether one can be.
 
     Args:
         path: the page, or the figures.
@@ -86,8 +87,11 @@ def prepare(path: Path, *, figures: bool = False) -> None:
         raise UsageError(
             f"{path} is a folder, and the page is one file: name one in it, such as {path / 'scores.html'}"
         )
+    folder = path if figures and _is_folder(path) else path.parent
     try:
-        (path if figures and _is_folder(path) else path.parent).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror or error}; name another file") from error
 

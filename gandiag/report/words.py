@@ -210,6 +210,12 @@ def reading(name: str, measure: Json, *, beside: Mapping[str, Json] = MappingPro
         return f"{value / null:,.1f} times as far from the data as real data is from itself"
     if name in ("frechet", "kid") and value > null:
         return "farther from the data than real data is from itself"
+    if name == "ndb":
+        return f"{percent(value)} of all bins have another share of the samples than of the data"
+    if name == "support" and worse_than_real:
+        return f"the samples repeat each other as if there were {value:,.0f} or somewhat more different ones"
+    if name == "pair_diversity":
+        return f"two samples are {percent(value)} as far apart as two of the data"
     if name == "duplicates":
         return f"{percent(value)} of the samples nearly repeat another one; of real data {percent(null)}"
     if name == "copies":

@@ -7,6 +7,7 @@ Read in this order:
     gather.py     blocks embedded, and small pictures of them kept
     chance.py     which metrics are further from their nulls than chance explains
     reading.py    the name of a failure, from metrics beside their nulls
+    phrases.py    the figures behind that name, in words
     result.py     what is handed back
 """
 

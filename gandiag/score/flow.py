@@ -12,6 +12,7 @@ from torch import Tensor
 from gandiag.embed import Embedder, Embedding, fit
 from gandiag.errors import ShapeError, UsageError
 from gandiag.metrics import ModeTable, RealReference, assign, find_modes, mode_table
+from gandiag.metrics._further import further
 from gandiag.score.gather import Gathered, Progress, gather, some_of, whole
 from gandiag.score.reading import judge
 from gandiag.score.result import Scores, Shown, in_samples
@@ -22,6 +23,8 @@ FEWEST = 32, 16
 """Real and generated samples that are needed: metrics take 16 of each side, and half of the real ones make the null."""
 SHOWN = 2000
 """Rows of each side that are kept for figures."""
+NAMED = 50
+"""Names of classes that a note gives the numbers of."""
 CLASSES = 0.1
 """Different labels over samples, beyond which labels that came with batches are no classes but numbers of samples."""
 
@@ -58,8 +61,8 @@ def score(
             32. A list of tensors is a list of batches. An iterable may have an attribute `notes`, sentences about what
             was done to its samples.
         fake: `[m, ...]` generated samples of the same shape, likewise; at least 16.
-        labels: `[n]` integer class of each real sample, used as its mode; negative for none. Without labels modes are
-            found.
+        labels: `[n]` class of each real sample, used as its mode: whole numbers, negative for none, or names. Without
+            labels modes are found.
         embedder: a name in `gandiag.embed.EMBEDDERS`, `"auto"`, `"module:function"`, or a function from a batch
             `[b, ...]` to features `[b, d]`.
         device: where to embed and to measure, such as "cuda"; by default where the samples are.
@@ -75,13 +78,13 @@ def score(
     say = progress or _silent
     place = _device(device)
     ours, theirs = Source(real, "real"), Source(fake, "fake")
-    given = None if labels is None else _integers(labels)
+    given, names = (None, []) if labels is None else _numbered(labels)
     if given is not None and ours.total is not None:
         _fitting(given, ours.total)  # said now, not after an hour of embedding
     embedding, spent, cautions = _fitted(ours, theirs, embedder, place)
     data = gather(ours, embedding, name="real", progress=say)
     made = gather(theirs, embedding, name="fake", progress=say)
-    classes, of_classes = (_fitting(given, data.total), []) if given is not None else _from_batches(data)
+    classes, of_classes = (_fitting(given, data.total), names) if given is not None else _from_batches(data)
     cautions += [*_left_out(data, "real"), *_left_out(made, "fake")]
     data = data.without(spent)
     for side, name, fewest in zip((data, made), ("real", "fake"), FEWEST, strict=True):
@@ -93,6 +96,7 @@ def score(
     half, held_out = order.tensor_split(2)
     reference = RealReference(real=data.rows[half], held_out=data.rows[held_out], seed=SEED)
     metrics = reference.measure(made.rows)
+    metrics |= further(real=data.rows[half], held_out=data.rows[held_out], fake=made.rows, seed=SEED)
     cautions += reference.cautions(made.rows)
     say(0, None, "modes")
     modes = _modes(data, made, None if classes is None else classes[data.indices])
@@ -121,7 +125,7 @@ def _device(device: torch.device | str | None) -> torch.device | None:
         return None
     try:
         place = torch.device(device)
-        torch.empty(1, device=place)
+        torch.ones(1, device=place).item()  # which "meta" cannot
     except (RuntimeError, AssertionError) as error:
         here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
         raise UsageError(f"cannot compute on device {str(device)!r}; there is {here} here") from error
@@ -150,6 +154,8 @@ def _fitted(
 def _cure(real: tuple[int, ...], fake: tuple[int, ...]) -> str:
     if prod(real) == prod(fake):
         return "reshape one of them, if their numbers are in the same order"
+    if len(real) == len(fake) == 1:
+        return "give both the same columns, in the same order"
     if len(real) == len(fake) == 3 and real[1:] == fake[1:]:
         return "give both as many channels: keep one of three equal ones, or average those of colours"
     return "resize or crop them alike"
@@ -162,11 +168,21 @@ def _noted(ours: Source, theirs: Source) -> list[str]:
     return both + [f"{name}: {note}" for name, side in sides for note in side.notes if note not in both]
 
 
-def _integers(labels: Any) -> Labels:
+def _numbered(labels: Any) -> tuple[Labels, list[str]]:
+    """Labels as whole numbers, and which names they stand for."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ShapeError(f"labels must be [n] whole numbers, one a real sample, got {array.dtype} {list(array.shape)}")
-    return np.asarray(array.astype(np.int64))
+    if array.dtype.kind == "S" or (array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat)):
+        array = array.astype(str)
+    if array.ndim != 1 or array.dtype.kind not in "iubU":
+        raise ShapeError(
+            f"labels must be [n] whole numbers or names, one a real sample, got {array.dtype} {list(array.shape)}"
+        )
+    if array.dtype.kind != "U" and array.dtype != np.uint64:  # which int64 does not hold
+        return np.asarray(array.astype(np.int64)), []
+    names, numbers = np.unique(array, return_inverse=True)
+    said = ", ".join(f"{number} is {name}" for number, name in enumerate(names[:NAMED]))
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return np.asarray(numbers, dtype=np.int64), [f"classes were numbered in order: {said}{more}"]
 
 
 def _fitting(labels: Labels, total: int) -> Labels:

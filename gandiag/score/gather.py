@@ -70,7 +70,7 @@ def gather(source: Source, embedding: Embedding, *, name: str, progress: Progres
     indices: list[Indices] = []
     labels: list[Labels | None] = []
     pictures: list[NDArray[np.uint8]] = []
-    total = pictured = 0
+    total = pictured = beyond = 0
     progress(0, source.total, name)
     for block in source:
         total = block.first + len(block.samples)
@@ -80,6 +80,7 @@ def gather(source: Source, embedding: Embedding, *, name: str, progress: Progres
             samples = block.samples[good]
             made = embedding(samples)
             fine = whole(made).to(samples.device)
+            beyond += int((~fine).sum())
             rows.append(made[fine.to(made.device)])
             indices.append(block.first + good.cpu().numpy().nonzero()[0][fine.cpu().numpy()])
             # Pictures are of the first rows, without a gap: so a row's number is its picture's.
@@ -92,9 +93,14 @@ def gather(source: Source, embedding: Embedding, *, name: str, progress: Progres
     kept = np.concatenate(indices) if indices else np.empty(0, dtype=np.int64)
     broken = np.setdiff1d(np.arange(total), kept)
     if len(broken) > BROKEN * total:
+        of_what = f"{len(broken):,} of {total:,} {name} samples"
+        if beyond == len(broken):
+            raise ShapeError(
+                f"{of_what} are finite and leave the range of float32 as they are embedded, such as {some_of(broken)}: "
+                "bring them to a scale near 1, or look at the embedder"
+            )
         raise ShapeError(
-            f"{len(broken):,} of {total:,} {name} samples hold NaN or infinity, such as {some_of(broken)}: too many to "
-            "leave out. Look at what made them"
+            f"{of_what} hold NaN or infinity, such as {some_of(broken)}: too many to leave out. Look at what made them"
         )
     known = [part for part in labels if part is not None]
     return Gathered(

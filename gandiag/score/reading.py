@@ -10,7 +10,7 @@ looked at.
 | duplicates high, and more than narrow modes explain | few outputs |
 | coverage low, or modes of the table without samples | modes missing |
 | copies high | memorised |
-| recall low, density high, coverage not low | modes shrunken |
+| recall low, and modes narrow or density high | modes shrunken |
 | shares of modes wrong, none of them near 0 | modes under-represented |
 | precision low | junk |
 | anything else that differs | unlike the data |
@@ -26,7 +26,9 @@ import numpy as np
 
 from gandiag.metrics import Measure, ModeTable
 from gandiag.metrics._pass import CLOSENESS
+from gandiag.score import phrases
 from gandiag.score.chance import holm, p_value
+from gandiag.score.phrases import MODES
 
 LEVEL = 0.05
 """Probability that data are called different from data, at most: all p-values are adjusted together (Holm 1979)."""
@@ -35,18 +37,19 @@ USED = ("precision", "recall", "density", "coverage", "kid", "duplicates", "copi
 """Each further metric costs the others power. The ones left out repeat one of these (the clipped ones) or have a null
 of few splits (Fréchet distance, Vendi score)."""
 
-MODES, COUNTED_AS = "modes", 5
-"""What the shares of all modes together are called among the metrics, and as how many of these they count. Where modes
-are shrunken, say, several metrics are far off, and Holm's method then is lenient with the rest: with shares counted as
-one, one set of samples in 60 with shrunken modes was called under-represented as well."""
+COUNTED_AS = 5
+"""Metrics that the shares of all modes together count as. Where modes are shrunken, say, several metrics are far off,
+and Holm's method then is lenient with the rest: with shares counted as one, one set of samples in 60 with shrunken
+modes was called under-represented as well."""
 
 FEW, ALL = 0.25, 0.9
 """Repeated samples, beyond those of data, from which the outputs are few, and from which that explains all else."""
 REACHED = 0.5
 """Share of the data whose modes are reached, from which on narrow modes excuse that samples repeat each other."""
-COPIED, MOSTLY_COPIED = 0.05, 0.5
-"""Samples near a real one, beyond those of held-out data, from which a generator has memorised; the second where its
-outputs are a few points, some of which may lie near a real sample for no such reason."""
+COPIED, MOSTLY_COPIED = 0.025, 0.5
+"""Samples near a real one, beyond those of held-out data, from which a generator has memorised: copies of the data are
+looked for in half of them, so that is one sample in 20. The second is for where its outputs are a few points, some of
+which may lie near a real sample for no such reason."""
 TIMES = 3.0
 """... and so many times as often as data: in a plane or on a line data come close to each other, too."""
 OFF, MOSTLY_OFF = 0.05, 0.3
@@ -90,22 +93,22 @@ def judge(metrics: Mapping[str, Measure], modes: ModeTable | None = None) -> Rea
     evidence = _Evidence(metrics, modes)
     found: dict[str, str] = {}
     if evidence.repeated >= FEW:
-        found["few outputs (point collapse)"] = _few(evidence)
+        found["few outputs (point collapse)"] = phrases.few(metrics["duplicates"])
     if evidence.repeated < ALL:
         found |= evidence.shares()
         if evidence.shrunken():
-            found["modes shrunken"] = _shrunken(evidence)
+            found["modes shrunken"] = phrases.shrunken(metrics["recall"], evidence.spread)
         if evidence.off >= OFF:
-            found["junk"] = _junk(evidence)
+            found["junk"] = phrases.junk(evidence.off, evidence.spread if evidence.spread > WIDE else None)
     if evidence.copied >= (COPIED if evidence.repeated < ALL else MOSTLY_COPIED):
-        found["memorised"] = _memorised(evidence)
+        found["memorised"] = phrases.memorised(metrics["copies"])
     if evidence.different and not found:
-        found["unlike the data"] = _unlike(evidence)
+        found["unlike the data"] = phrases.unlike(evidence.different, metrics)
     names = tuple(name for name in _WORST_FIRST if name in found)
     return Reading(
         names=names,
         because=tuple(found[name] for name in names),
-        sentence=_sentence(names, found) if names else _nothing(evidence),
+        sentence=phrases.sentence(names, found) if names else phrases.nothing(metrics),
         different=evidence.different,
     )
 
@@ -143,15 +146,28 @@ class _Evidence:
 
     @property
     def lost(self) -> float:
-        """Share of the data without samples, beyond what junk and repeated samples explain; 0 if it cannot be told."""
+        """Share of the data without samples, beyond what junk, repeated samples and wrong shares of modes explain.
+
+        It is 0 if it cannot be told.
+        """
         if not self.below("coverage") or self.off > MOSTLY_OFF:
             return 0.0
         coverage = self.metrics["coverage"]
         # A ball stays empty with probability (1 + m/n)^-k under the null, with good samples alone (1 + q m/n)^-k.
         good, sizes = (1 - self.off) * (1 - self.repeated), coverage.n_fake / coverage.n_real
-        expected = 1 - (1 - coverage.null) ** (math.log1p(good * sizes) / math.log1p(sizes))
-        lost = 1 - coverage.value / expected
+        expected = sum(
+            part * (1 - (1 - coverage.null) ** (math.log1p(good * ratio * sizes) / math.log1p(sizes)))
+            for part, ratio in self._shares()
+        )
+        lost = 1 - coverage.value / expected if expected > 0 else 0.0
         return lost if lost > max(LOST, self.off / 2) else 0.0
+
+    def _shares(self) -> list[tuple[float, float]]:
+        """Share of the data in each mode, and over it that of the samples, where shares are wrong; else all are 1."""
+        if self.modes is None or MODES not in self.different:
+            return [(1.0, 1.0)]
+        near = 1 - self.modes.unassigned_share
+        return [(m.real_share, m.fake_share / near / m.real_share) for m in self.modes.modes if m.real_share * near]
 
     @property
     def spread(self) -> float:
@@ -175,7 +191,7 @@ class _Evidence:
                 return True
             spread = min(1.0, self.spread) if math.isfinite(self.spread) else 1.0
         # Of random points in k dimensions, 1 - 2^-(c^k) have another within c times the median distance.
-        null = max(measure.null, 1e-12)
+        null = min(max(measure.null, 1e-12), 1 - 1e-12)
         dimensions = math.log(-math.log2(1 - null)) / math.log(CLOSENESS)
         denser = max(spread, 1e-3) ** -dimensions / max(reached, 1e-3)
         explained = -math.expm1(denser * math.log1p(-null))
@@ -187,15 +203,19 @@ class _Evidence:
         # Where nearly all samples are junk, the few that strayed into modes say nothing of their shares.
         table = self.modes if self.modes is not None and self.modes.unassigned_share < ALL else None
         if table is not None and (MODES in self.different or lost):
-            missing = _in_state("missing", table, "never or almost never generated")
+            missing = phrases.in_state("missing", table, "never or almost never generated")
             if missing:
                 return {"modes missing": missing}
-            wrong = [_in_state("under", table, "generated too rarely"), _in_state("over", table, "generated too often")]
+            wrong = [phrases.in_state("under", table, phrases.RARELY), phrases.in_state("over", table, phrases.OFTEN)]
             if any(wrong) and not self.repeated:  # which take their part from all others
                 return {"modes under-represented": " and ".join(part for part in wrong if part)}
             if self.shrunken():
                 return {}  # and coverage is low because modes are narrow
-        return {"modes missing": f"about {_percent(lost)} of the data is never generated"} if lost else {}
+        if lost:
+            return {"modes missing": f"about {phrases.percent(lost)} of the data is never generated"}
+        if table is not None and MODES in self.different and not self.repeated:
+            return {"modes under-represented": phrases.off_share(table)}
+        return {}
 
     def shrunken(self) -> bool:
         if "density" not in self.metrics or "recall" not in self.metrics:
@@ -204,7 +224,8 @@ class _Evidence:
         if self.below("coverage") or self.repeated >= FEW:  # which lower recall, too
             narrow = spread < NARROW if math.isfinite(spread) else density >= DENSER
             return self.above("density") and self.below("recall") and narrow
-        return self.below("recall") and density > 1 and not spread > 1
+        narrow = spread < NARROW and density > 1 if math.isfinite(spread) else self.above("density")
+        return self.below("recall") and narrow
 
     def _ratio(self, name: str) -> float:
         measure = self.metrics[name]
@@ -216,65 +237,3 @@ class _Evidence:
             return 0.0
         measure = self.metrics[name]
         return (measure.value - measure.null) / (1 - measure.null)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.{int(0 < share < 0.0995)}f} %"
-
-
-def _in_state(state: str, table: ModeTable, say: str) -> str:
-    """How many modes are in a state, and what they hold; empty if none is."""
-    affected = [mode for mode in table.modes if mode.state == state]
-    if not affected:
-        return ""
-    real = sum(mode.real_share for mode in affected)
-    fake = sum(mode.fake_share for mode in affected)
-    count = f"{len(affected)} of {len(table.modes)} modes {'is' if len(affected) == 1 else 'are'} {say}"
-    return f"{count} ({_percent(real)} of the data, {_percent(fake)} of the samples)"
-
-
-def _few(evidence: _Evidence) -> str:
-    measure = evidence.metrics["duplicates"]
-    return f"{_percent(measure.value)} of the samples nearly repeat another sample, of data {_percent(measure.null)}"
-
-
-def _memorised(evidence: _Evidence) -> str:
-    measure = evidence.metrics["copies"]
-    return (
-        f"{_percent(measure.value)} of the samples nearly repeat one of the {measure.n_real:,} real samples that they "
-        f"were held against, of held-out data {_percent(measure.null)}"
-    )
-
-
-def _shrunken(evidence: _Evidence) -> str:
-    recall = evidence.metrics["recall"]
-    narrow = f"samples of a mode spread {evidence.spread:.2f} times as far as data" if evidence.spread < 1 else ""
-    span = f"samples span {_percent(recall.value)} of the data, where data would span {_percent(recall.null)}"
-    return f"{narrow}, and {span}" if narrow else f"they lie where the data are densest, and {span}"
-
-
-def _junk(evidence: _Evidence) -> str:
-    wide = f": samples of a mode spread {evidence.spread:.2f} times as far as data" if evidence.spread > WIDE else ""
-    return f"about {_percent(evidence.off)} of the samples lie off the data{wide}"
-
-
-def _unlike(evidence: _Evidence) -> str:
-    parts = []
-    for name in evidence.different:
-        if name == MODES:
-            parts.append("the shares of modes")
-            continue
-        measure = evidence.metrics[name]
-        parts.append(f"{name} ({measure.value:.3g}, where data would read {measure.null:.3g})")
-    return f"samples differ from the data in {', '.join(parts)}, in a way that has no name here"
-
-
-def _sentence(names: tuple[str, ...], found: Mapping[str, str]) -> str:
-    text = "; ".join(f"{name}: {found[name]}" for name in names)
-    return text[0].upper() + text[1:] + "."
-
-
-def _nothing(evidence: _Evidence) -> str:
-    sizes = next(((m.n_real, m.n_fake) for m in evidence.metrics.values()), None)
-    beside = f", with {sizes[0]:,} real and {sizes[1]:,} generated samples" if sizes else ": nothing was measured"
-    return f"No difference from the data was found{beside}."

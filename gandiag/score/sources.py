@@ -26,6 +26,14 @@ BLOCK = 2**23
 """Numbers in a block of an array, at most, but for a single sample with more: 32 MiB of float32."""
 
 
+_COMPUTABLE = {
+    torch.bool: torch.uint8,
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.float64,
+}
+
+
 class Block(NamedTuple):
     """Some samples in a row.
 
@@ -83,6 +91,7 @@ class Source:
             if seen >= _fitted(block.samples, parts):
                 break
         self._stream = _replayed(kept, self._stream)
+        _refuse_single_images([block.samples for block in kept], self._name)
         if not seen:
             raise ShapeError(
                 f"{self._name} has no samples: the iterable gave no batches (a generator can be read only once)"
@@ -102,6 +111,8 @@ class Source:
         first = 0
         for number, batch in enumerate(batches):
             samples, labels = _parts(batch)
+            if np.ndim(samples) and len(samples) == 0:
+                continue  # as a stream may end, after a filter
             try:
                 x = _tensor(samples if isinstance(samples, Tensor) else _array(samples, self._name), self._name)
             except ShapeError as error:
@@ -151,7 +162,7 @@ def _integers(labels: Any, count: int) -> Labels | None:
 
 def _array(samples: Any, name: str) -> Tensor | NDArray[Any]:
     if isinstance(samples, Tensor):
-        array: Tensor | NDArray[Any] = samples
+        array: Tensor | NDArray[Any] = _computable(samples.detach())
     else:
         if not (isinstance(samples, list | tuple | np.ndarray | float | int) or hasattr(samples, "__array__")):
             # NumPy would read a Dataset item by item, to make nothing of it in the end.
@@ -178,12 +189,21 @@ def _tensor(array: Tensor | NDArray[Any], name: str) -> Tensor:
     if isinstance(array, Tensor):
         if array.ndim == 0 or array.numel() == 0:
             raise ShapeError(f"{name} has shape {list(array.shape)}; give [n, ...], one sample a row")
-        return array.detach().to(torch.uint8) if array.dtype == torch.bool else array.detach()
+        return _computable(array.detach())
     kinds = {"b": np.uint8, "u": np.int64, "i": np.int64, "f": np.float64}
     native = array.dtype.newbyteorder("=")
+    if native == np.uint64:
+        native = np.dtype(np.float64)  # beyond 2^63 an int64 would be negative
     known = native in (np.uint8, np.int8, np.int16, np.int32, np.int64, np.float16, np.float32, np.float64)
     # A copy in any case: torch warns of read-only memory, as memory-mapped files are, and refuses negative strides.
     return torch.from_numpy(np.array(array, dtype=native if known else kinds[array.dtype.kind]))
+
+
+def _computable(x: Tensor) -> Tensor:
+    """The same values in a type that torch computes with."""
+    if x.is_floating_point():
+        return x.float() if x.element_size() == 1 else x
+    return x.to(_COMPUTABLE.get(x.dtype, x.dtype))
 
 
 def _taken(array: Tensor | NDArray[Any], rows: slice | NDArray[np.int64]) -> Tensor | NDArray[Any]:
@@ -198,6 +218,17 @@ def _joined(blocks: list[Tensor], name: str) -> Tensor:
         one, other = sorted(shapes)[:2]
         raise ShapeError(f"{name} has samples of shape {list(one)} and of {list(other)}; resize or crop them alike")
     return torch.cat(blocks)
+
+
+def _refuse_single_images(batches: list[Tensor], name: str) -> None:
+    """Images that were not stacked would be read as batches of their channels."""
+    shape = list(batches[0].shape) if batches else []
+    if len(batches) > 1 and len(shape) == 3 and shape[0] in (1, 3) and all(list(x.shape) == shape for x in batches):
+        raise ShapeError(
+            f"each batch of {name} has shape {shape}, which looks like one image [c, h, w], and would be read as "
+            f"{shape[0]} sample{'s' * (shape[0] > 1)} [h, w]: stack images to batches [n, c, h, w] first, by "
+            "torch.stack(images); of grey images in such small batches, give larger ones"
+        )
 
 
 def _fitted(sample: Tensor | NDArray[Any], parts: int) -> int:

@@ -73,25 +73,26 @@ def test_samples_and_labels_must_be_numbers(tmp_path: Path) -> None:
     """Text is no sample, and a fraction no label."""
     np.save(tmp_path / "text.npy", np.array(["a", "b"]))
     np.save(tmp_path / "fractions.npy", np.array([0.5, 1.5]))
-    (tmp_path / "labels.txt").write_text("0\none\n")
+    (tmp_path / "labels.txt").write_text("label\n0\n1\n")
     with pytest.raises(UsageError, match="one sample a row"):
         load_samples(str(tmp_path / "text.npy"))
     with pytest.raises(UsageError, match="one whole number"):
         load_labels(str(tmp_path / "fractions.npy"))
-    with pytest.raises(UsageError, match="one whole number a line"):
+    with pytest.raises(UsageError, match=r"'label' is no whole number, and others are; .* without a header"):
         load_labels(str(tmp_path / "labels.txt"))
-    with pytest.raises(UsageError, match="one whole number a line"):
+    with pytest.raises(UsageError, match="one class a line"):
         load_labels(str(tmp_path / "absent.txt"))
 
 
 def test_labels_come_from_arrays_and_from_text(tmp_path: Path) -> None:
-    """An array file, a named array of one, or a number a line."""
+    """An array file, a named array of one, or a number or a name a line."""
     np.savez(tmp_path / "all.npz", y=np.array([3, 1], dtype=np.uint8), x=np.zeros(2))
     (tmp_path / "labels.txt").write_text("3\n1\n")
     for name in ("all.npz:y", "labels.txt"):
         labels = load_labels(str(tmp_path / name))
-        assert labels.dtype == np.int64
         assert labels.tolist() == [3, 1]
+    (tmp_path / "names.txt").write_text("tabby cat\ndog\n\n")
+    assert load_labels(str(tmp_path / "names.txt")).tolist() == ["tabby cat", "dog"]
 
 
 def read(folder: Path) -> np.ndarray:
@@ -136,6 +137,17 @@ def rgb16(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_transparent_colours_and_other_colour_spaces_are_said(tmp_path: Path) -> None:
+    """A colour of a palette may be see-through, and colours may be no RGB: both are read, and told."""
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8))
+    colours.quantize(4).save(tmp_path / "palette.png", transparency=1)
+    colours.convert("YCbCr").save(tmp_path / "ycbcr.tif")
+    assert read(tmp_path).shape == (2, 3, 4, 6)
+    said = " ".join(ImageFolder(tmp_path).notes)
+    assert "1 of 2 images have a transparent colour, read as any other" in said
+    assert "1 of 2 YCbCr images were converted to RGB" in said
 
 
 def test_whatever_is_done_to_an_image_is_said(tmp_path: Path) -> None:

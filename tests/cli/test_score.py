@@ -121,15 +121,20 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
         ("torn", "fake.npy", [], "cannot read the image"),
         ("real.npy", "nan.npy", [], "150 of 150 fake samples hold NaN or infinity"),
         ("real.npy", "few.npy", [], "at least 16"),
-        ("real.npy", "wide.npy", [], "resize or crop them alike"),
+        ("real.npy", "wide.npy", [], "give both the same columns"),
         ("real.npy", "fake.npy", ["--labels", "short.txt"], "3 labels for 300 real samples"),
         ("real.npy", "fake.npy", ["--labels", "absent.txt"], "cannot read labels"),
+        ("huge.npy", "huge.npy", [], "leave the range of float32"),
         ("real.npy", "fake.npy", ["--html", "real.npy/x.html"], "name another file"),
         ("real.npy", "fake.npy", ["--html", "empty"], "is a folder"),
         ("real.npy", "fake.npy", ["--png", "x.jpg"], "no .png file and no folder"),
         ("real.npy", "fake.npy", ["--embedder", "identiti"], "Did you mean 'identity'"),
         ("real.npy", "fake.npy", ["--device", "cuda:99"], "cannot compute on device"),
         ("digits.npy", "pixels.npy", [], "not on one scale"),
+        ("flipped.npz", "fake.npy", [], "cannot read flipped.npz"),
+        ("header.npy", "fake.npy", [], "cannot read header.npy"),
+        ("real.npy", "fake.npy", ["--embedder", ":f"], "cannot be loaded"),
+        ("real.npy", "fake.npy", ["--device", "meta"], "cannot compute on device 'meta'"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(
@@ -148,11 +153,18 @@ def test_bad_input_is_one_message_and_exit_code_2(
     for name, array in (
         ("nan.npy", np.full((150, 2), np.nan)),
         ("few.npy", np.zeros((10, 2))),
+        ("huge.npy", np.full((100, 2), 1e300)),
         ("wide.npy", np.zeros((150, 3))),
         ("digits.npy", np.zeros((100, 2)) + np.arange(100)[:, None] / 100),
         ("pixels.npy", np.arange(200, dtype=np.uint8).reshape(100, 2)),
     ):
         np.save(tmp_path / name, array)
+    np.savez_compressed(tmp_path / "flipped.npz", x=np.random.default_rng(0).normal(size=(200, 2)))
+    archive = bytearray((tmp_path / "flipped.npz").read_bytes())
+    archive[60:2000] = bytes(byte ^ 0xFF for byte in archive[60:2000])
+    (tmp_path / "flipped.npz").write_bytes(archive)
+    whole = (files / "real.npy").read_bytes()
+    (tmp_path / "header.npy").write_bytes(whole.replace(b"'descr': ", b"'descr': (", 1).replace(b"  \n", b"\n", 1))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "short.txt").write_text("0\n1\n0\n")
     for folder in ("empty", "torn"):
@@ -173,6 +185,28 @@ def test_what_cannot_be_written_is_said_before_the_work(files: Path) -> None:
     result = score("absent.npy", files / "fake.npy", "--html", files / "real.npy" / "x.html")
     assert isinstance(result.exception, UsageError)
     assert "x.html" in str(result.exception)
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_work(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is there and cannot be written into: said at once, and not when the scores are there."""
+
+    def denied(**options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)
+    result = score("absent.npy", files / "fake.npy", "--html", tmp_path / "x.html")
+    assert "x.html: Permission denied" in str(result.exception)
+
+
+def test_a_report_that_fails_to_be_written_costs_no_scores(files: Path, tmp_path: Path) -> None:
+    """What went wrong after all is raised behind the scores, which are printed."""
+    (tmp_path / "x.png").mkdir()  # taken for a folder; and in it, one with the name of a file
+    (tmp_path / "x.png" / "metrics.png").mkdir()
+    result = score(files / "real.npy", files / "fake.npy", "--png", tmp_path / "x.png", "--json")
+    assert json.loads(result.stdout)["reading"]["names"] == ["modes missing"]
+    assert isinstance(result.exception, UsageError)
 
 
 def test_the_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """The verb: what it picks, what it refuses, what it leaves alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from gandiag.embed import EMBEDDERS, embed, explain
-from gandiag.errors import GandiagError, ShapeError, UsageError
+from gandiag.errors import GandiagError, ShapeError, UnknownName, UsageError
 
 SHAPES = [(7, 2), (7, 1, 8, 8), (7, 3, 40, 40), (7, 2, 5000), (7, 9000)]
 
@@ -51,7 +53,11 @@ def test_an_embedder_of_ones_own_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("embedder", "says"),
-    [("identiti", "Did you mean 'identity'"), ("torch:no_such", "cannot be loaded"), ("math:pi", "not a function")],
+    [
+        ("identiti", "Did you mean 'identity'"),
+        ("math:pi", "not a function"),
+        *((name, "cannot be loaded") for name in ("torch:no_such", ":f", "..x:f", "torch:")),
+    ],
 )
 def test_a_wrong_name_says_what_is_wrong(embedder: str, says: str) -> None:
     """An embedder that does not exist is refused with the cause."""
@@ -86,3 +92,23 @@ def test_what_must_be_fitted_is_refused_in_a_training_loop() -> None:
     """Components of one batch would differ from those of the next: the error says what to call."""
     with pytest.raises(UsageError, match=r"fit\(real, embedder='pca'\)"):
         embed(torch.ones(4, 6), embedder="pca")
+
+
+@pytest.mark.parametrize("text", ["def broken(:", "raise KeyError('no weights here')"])
+def test_a_module_that_cannot_be_imported_is_said(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a user's module raises, it is told as the embedder that cannot be loaded."""
+    (tmp_path / "embedder_that_breaks.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownName, match=r"'embedder_that_breaks:f' cannot be loaded: (SyntaxError|KeyError)"):
+        embed(torch.zeros(2, 3), embedder="embedder_that_breaks:f")
+
+
+def test_a_function_that_fails_is_named() -> None:
+    """An error of a user's function says which embedder failed, on what, and keeps the cause."""
+
+    def mine(x: torch.Tensor) -> torch.Tensor:
+        raise ZeroDivisionError("no such luck")
+
+    with pytest.raises(UsageError, match=r"'mine' failed on samples of shape \[2, 3\]: ZeroDivisionError") as caught:
+        embed(torch.zeros(2, 3), embedder=mine)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

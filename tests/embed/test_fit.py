@@ -123,9 +123,31 @@ def test_pixels_of_a_byte_beside_those_of_a_tanh_are_refused() -> None:
     assert torch.equal(embedding(pixels), embedding(pixels.float()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_a_forgotten_scaling_is_refused_whatever_the_type(dtype: torch.dtype, low: float) -> None:
+    """Images of 0 to 255 beside images of 0 to 1 or -1 to 1, and tables of whole numbers likewise, both ways round."""
+    rng = torch.Generator().manual_seed(0)
+    for shape in ((64, 1, 8, 8), (64, 3)):
+        pixels = torch.randint(0, 256, shape, generator=rng).to(dtype)
+        scaled = low + (1 - low) * torch.rand(shape, generator=rng)
+        for real, fake in ((pixels, scaled), (scaled, pixels)):
+            with pytest.raises(UsageError, match="not on one scale"):
+                fit(real).cautions(fake)
+
+
+def test_what_may_be_on_one_scale_is_measured() -> None:
+    """Outputs that have died to 0, a batch of dark images, and columns of other numbers are no forgotten scaling."""
+    pixels = torch.randint(0, 256, (64, 1, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    embedding = fit(pixels)
+    assert embedding.cautions(torch.full((64, 1, 8, 8), 0.01))
+    assert len(embedding(torch.ones(2, 1, 8, 8))) == 2
+    assert fit(pixels[:, 0, 0] + 0.5).cautions(torch.rand(64, 8))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "suspicious"),
-    [(-1, 1, False), (-1.2, 1.1, False), (-0.8, 0.8, False), (0, 1, True), (-2, 2, True), (0, 255, True), (5, 5, True)],
+    [(-1, 1, False), (-1.2, 1.1, False), (-0.8, 0.8, False), (0, 1, True), (-2, 2, True), (0, 99, True), (5, 5, True)],
 )
 def test_other_ranges_are_said_with_both_and_embedded_all_the_same(low: float, high: float, suspicious: bool) -> None:
     """Beside data in [-1, 1]: an overshoot is no surprise; half the width, twice the width or another place is."""

@@ -1,7 +1,8 @@
 """Ranks that each hold some of the rows, and share a comparison: `comparison_of_ranks.py FOLDER`.
 
 `FOLDER/sets.npz` holds real and fake; rank r has those from `STARTS[r]` to `STARTS[r + 1]`, the last one none at all.
-Each leaves `FOLDER/rank-R.npz`: its answers about all rows, and what it was told where widths differ.
+Each leaves `FOLDER/rank-R.npz`: its answers about all rows, and what it was told where widths
+differ, and where one rank has NaN.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ def work(rank: int, folder: str) -> None:
         compare_over_ranks(real=np.ones((9, 2 + rank)), fake=np.ones((9, 2 + rank)))
     except ShapeError as error:
         refused = str(error)
-    np.savez(Path(folder) / f"rank-{rank}.npz", refused=refused, **answers)
+    broken = ""
+    try:
+        compare_over_ranks(real=np.ones((9, 2)), fake=np.full((9, 2), np.nan if rank == 1 else 1.0))
+    except ShapeError as error:
+        broken = str(error)
+    np.savez(Path(folder) / f"rank-{rank}.npz", refused=refused, broken=broken, **answers)
     dist.destroy_process_group()
 
 

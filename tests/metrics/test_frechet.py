@@ -174,3 +174,12 @@ def test_a_root_of_a_covariance(rank):
     covariance = torch.from_numpy(rows.T @ rows)
     root = covariance_root(covariance)
     torch.testing.assert_close(root @ root.T, covariance, rtol=1e-12, atol=1e-12)
+
+
+def test_values_that_no_covariance_holds_are_refused():
+    """Near 1e150 products leave float64: that is an error with a cure, and near 1e60 the distance has its own scale."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2, 40, 3))
+    assert frechet(real=1e60 * real, fake=1e60 * fake) == pytest.approx(1e120 * frechet(real=real, fake=fake))
+    with pytest.raises(ShapeError, match="scale near 1"):
+        frechet(real=1e150 * real, fake=1e150 * fake)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gandiag.metrics import METRICS, RealReference, measure_all
 from gandiag.metrics._intervals import Null, bootstrap, jackknife, share_error
 from gandiag.metrics._measure import LONGEST
 from gandiag.metrics._pool import list_length
+from gandiag.metrics.kid import rows_that_count
 
 NAMES = {
     *("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage"),
@@ -117,8 +119,23 @@ def test_cautions_name_what_makes_numbers_mean_little():
     few, k = RealReference(real=some(0, n=30), held_out=some(1, n=30), k=6).cautions(some(2, n=30))
     assert "below 32" in few
     assert "k = 6" in k
-    (repeated,) = RealReference(real=np.tile(some(0, n=100), (3, 1)), held_out=some(1)).cautions(some(2))
+    assert "at least 70 generated samples, and 140 real ones" in k
+    _, repeated = RealReference(real=np.tile(some(0, n=100), (3, 1)), held_out=some(1)).cautions(some(2))
     assert "100% of the data repeat" in repeated
+
+
+def heavy(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_t(2, size=(200, 4)).astype(np.float32)
+
+
+def test_a_kernel_distance_that_few_rows_decide_has_no_p():
+    """Of data with long tails it has no p and says why; with short ones, or as rows near 1e200, it has one."""
+    reference = RealReference(real=heavy(0), held_out=heavy(1), spectral=False)
+    assert math.isnan(reference.measure(heavy(2), draws=2)["kid"].p_value)
+    assert any("long tails" in caution for caution in reference.cautions(heavy(2)))
+    assert measure_all(real=some(0), held_out=some(1), fake=some(2), spectral=False)["kid"].p_value > 0
+    assert rows_that_count(torch.ones(50, 3)) == pytest.approx(50)
+    assert rows_that_count(torch.tensor([[1e60], [0.0], [0.0]], dtype=torch.float64)) == pytest.approx(1)
 
 
 def test_is_deterministic_and_touches_no_global_stream():

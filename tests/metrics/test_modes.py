@@ -109,6 +109,25 @@ def test_the_spread_ratio_is_the_ratio_of_spreads(make, std, factor):
     assert set(states(found)) == ({"shrunken"} if factor < 0.5 else {"ok"})
 
 
+def test_few_rows_by_chance_narrow_are_not_shrunken():
+    """Ten fakes of each of 1,000 modes: none is called shrunken, though six ratios are below a half by chance."""
+    rng = np.random.default_rng(0)
+    ours, theirs = np.arange(1000).repeat(24), np.arange(1000).repeat(10)
+    real, fake = (20.0 * np.c_[m, m**2 % 997] + rng.normal(size=(len(m), 2)) for m in (ours, theirs))
+    found = mode_table(real=real, real_labels=ours, fake=fake, fake_labels=theirs, source="labels")
+    assert min(mode.spread_ratio for mode in found.modes) < 0.5
+    assert set(states(found)) == {"ok"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_copies_are_near_a_mode_of_one_point(dtype):
+    """A mode of repeated rows has no extent, and yet exact copies of them are in it; what is beside them is not."""
+    points = np.random.default_rng(0).normal(size=(6, 7)).astype(dtype)
+    real, fake = np.random.default_rng(1).integers(0, 6, 600), np.random.default_rng(2).integers(0, 6, 300)
+    assert np.array_equal(assign(real=points[real], real_labels=real, fake=points[fake]), fake)
+    assert (assign(real=points[real], real_labels=real, fake=points[fake] + 1e-4) == -1).all()
+
+
 def test_bridging_junk_does_not_hide_shrinking():
     """With a tenth of the fakes strewn between the modes, modes of a tenth of their spread are still shrunken."""
     real, labels = mixture(2000, 64)

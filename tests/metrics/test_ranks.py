@@ -26,7 +26,7 @@ def hard_sets() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_ranks_together_equal_one_process(tmp_path: Path) -> None:
-    """Three ranks, one without rows: all get what one process gets about all rows; other widths are refused."""
+    """Three ranks, one without rows: all get what one process gets, and all refuse other widths and NaN."""
     real, fake = hard_sets()
     np.savez(tmp_path / "sets.npz", real=real, fake=fake)
     words = [sys.executable, "-W", "error", str(Path(comparison_of_ranks.__file__)), str(tmp_path)]
@@ -35,6 +35,7 @@ def test_ranks_together_equal_one_process(tmp_path: Path) -> None:
     for rank in range(comparison_of_ranks.RANKS):
         found = np.load(tmp_path / f"rank-{rank}.npz")
         assert "columns" in str(found["refused"])
+        assert str(found["broken"]).startswith("rank 1: fake has 9 of 9 rows with NaN")
         for name, options in (("plain", {}), ("blocks", {"size": (16, 24)}), ("late", {"size": (16, 24)})):
             alone = asdict(RealSide(real, **options).against(fake))
             for field, expected in alone.items():

@@ -43,11 +43,11 @@ def test_the_interval_holds_the_true_ratio(d, n, m):
     assert 0.91 <= held / 300 <= 0.99
 
 
-def test_a_spread_of_copies_has_no_interval():
-    """Rows that are all the same have a spread of 0, of which nothing more is known; no rows have none."""
+def test_copies_have_no_spread():
+    """Rows that are all the same have a spread of 0, surely; no rows have none."""
     still = Spread.of(np.zeros(12))
-    assert still.size == 0
-    assert math.isnan(still.error)
+    assert still == (0, 0)
+    assert still.over(Spread.of(np.arange(12.0))) == (0, 0, 0)
     assert math.isnan(Spread.of(np.zeros(0)).size)
 
 

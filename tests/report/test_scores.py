@@ -100,8 +100,22 @@ def test_no_difference_is_told_as_such() -> None:
     reading = {"names": [], "because": [], "sentence": "No difference from the data was found.", "different": []}
     tone, word, why = headline(scores(reading=reading))
     assert (tone, word) == ("healthy", "NO DIFFERENCE FOUND")
-    assert why == "No difference from the data was found."
+    assert why == "Data held against data read like this."
+    assert headline(scores(reading=reading, metrics={}))[2] == "No difference from the data was found."
     assert "All metrics are" in printed(scores(reading=reading, metrics={"coverage": measure(0.95)}, modes=None))
+
+
+def test_metrics_beside_those_of_the_pass_have_words() -> None:
+    """Bins, support and pair diversity are told in their own unit; a support without an upper end, too."""
+    metrics = {
+        "ndb": {"value": 0.25, "null": 0.0, "null_low": 0.0, "null_high": 0.0},
+        "support": {"value": 50.0, "low": 50.0, "high": None, "null": 900.0, "null_low": 800.0, "null_high": 1000.0},
+        "pair_diversity": {"value": 0.6, "low": 0.5, "high": 0.7, "null": 1.0, "null_low": 0.9, "null_high": 1.1},
+    }
+    text = " ".join(printed(scores(metrics=metrics), width=80).split())
+    assert "ndb: 25 % of all bins have another share" in text
+    assert "as if there were 50 or somewhat more different ones" in text
+    assert "pair_diversity: two samples are 60 % as far apart" in text
 
 
 def test_scores_without_modes_or_extras_are_printed_too() -> None:

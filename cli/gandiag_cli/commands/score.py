@@ -45,6 +45,7 @@ def command(
 
     Exit code 0: done, whatever was found; 2: the samples cannot be read or compared.
     """
+    from gandiag.errors import UsageError
     from gandiag.report import scores, scores_page, terminal
     from gandiag.score import score
     from gandiag_cli.bars import SampleBar
@@ -66,13 +67,18 @@ def command(
     totals = {name: len(source) for name, source in sources.items()}
     with SampleBar(totals) as bar:
         found = score(**sources, labels=classes, embedder=embedder, device=device, progress=bar)
-    written = []
-    with terminal.busy("drawing"):
-        if html is not None:
-            written.append(found.to_html(html))
-        if png is not None:
-            written += found.to_png(png)
+    written, unwritten = [], None
+    try:
+        with terminal.busy("drawing"):
+            if html is not None:
+                written.append(found.to_html(html))
+            if png is not None:
+                written += found.to_png(png)
+    except UsageError as error:
+        unwritten = error  # a full disk, say: the scores are printed all the same
     if as_json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
     else:
         scores.show(found.to_json(), terminal.console(), written=written)
+    if unwritten is not None:
+        raise unwritten
