@@ -130,7 +130,10 @@ class Provenance:
             del self._storages[key]
 
     def _maker(self, call: Call) -> Call:
-        return self._makers.setdefault(call.owner, type(call)(call.unit, call.owner, (), {}, False))
+        known = self._makers.get(call.owner)
+        if known is None:
+            known = self._makers[call.owner] = type(call)(call.unit, call.owner, (), {}, False)
+        return known
 
     # -- ancestry -------------------------------------------------------------------------------------------
 
