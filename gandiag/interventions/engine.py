@@ -16,7 +16,7 @@ from gandiag.interventions.added import Added
 from gandiag.interventions.arguments import replace_samples, samples
 from gandiag.interventions.batches import SEED, Batches
 from gandiag.interventions.gradients import Gradients, gated
-from gandiag.interventions.network import Changes
+from gandiag.interventions.network import Changes, unsaved
 from gandiag.interventions.preparing import prepare, prepare_g
 from gandiag.interventions.stepping import Stepping
 from gandiag.loop import Call, Observer, Step
@@ -85,7 +85,7 @@ class Interventions(Director, Listener):
         if role == "d":
             refusals.parts(self.techniques, net, self._observer)
         own = self._batches.generator(device)
-        with self._observer.quiet():
+        with self._observer.quiet(), unsaved():
             if role == "d":
                 # What is drawn once must be alike on all ranks; what is drawn for samples must not.
                 alike = torch.Generator(device).manual_seed(SEED + len(self._batches.changes))
@@ -105,6 +105,8 @@ class Interventions(Director, Listener):
             guard(self._start)
         if role not in ("d", "g") or (role == "g" and not self._g_matters):
             return run(call.unit, *args, **kwargs)
+        if call.joined:
+            guard(refusals.chained, self.techniques, call.unit)
         changes = self._batches.changes.get(id(call.unit)) or guard(self._prepare, call.unit, args, kwargs, role)
         if changes is None:  # gandiag has switched itself off
             return run(call.unit, *args, **kwargs)
@@ -149,7 +151,8 @@ class Interventions(Director, Listener):
         new = z
         for technique in self.techniques:
             if technique.has("g_input"):
-                new = technique.g_input(self._batches.latent(call, new.detach()))
+                with unsaved():
+                    new = technique.g_input(self._batches.latent(call, new.detach()))
                 self.counts[technique.card.name] += 1
         self._gradients.made[id(call.unit)] = (call, new.detach())
         return (args, kwargs) if new is z else replace_samples(args, kwargs, new)

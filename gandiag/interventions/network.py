@@ -38,6 +38,18 @@ def preserved(nets: list[nn.Module], device: torch.device) -> Iterator[None]:
             module._buffers[name] = buffer
 
 
+def unsaved() -> Any:
+    """A context in which what is saved for backward is none of the script's.
+
+    Activation checkpointing counts what its function saves, and would miss it when it runs that function again.
+    """
+    return torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is)
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
 def _buffers(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [(name, buffer) for name, buffer in module._buffers.items() if buffer is not None]
 

@@ -153,5 +153,6 @@ def _depends(result: Tensor, source: Tensor) -> bool:
     """Whether a gradient can flow from `result` back to `source`."""
     if not (result.requires_grad and source.requires_grad):
         return False
-    (gradient,) = torch.autograd.grad(result.sum(), source, retain_graph=True, allow_unused=True)
+    with torch.enable_grad():  # the script's first call of D may be one without
+        (gradient,) = torch.autograd.grad(result.sum(), source, retain_graph=True, allow_unused=True)
     return gradient is not None

@@ -84,6 +84,16 @@ def parts(techniques: Sequence[Technique], unit: nn.Module, observer: Observer) 
                     )
 
 
+def chained(techniques: Sequence[Technique], unit: nn.Module) -> None:
+    """Refuse a D of several nets that are called one after the other, such as a front end and a head."""
+    for technique in techniques:
+        if technique.has(*IN_D):
+            raise TechniqueRefused(
+                f"{technique.card.name} needs D to be one module, and the script calls several one after the other, "
+                f"{type(unit).__name__} the last of them; put them into one module with one forward"
+            )
+
+
 def unlabelled(technique: Technique, step: Step) -> TechniqueRefused:
     """The error for a D step of which the real and the fake samples are not both known."""
     kinds = ", ".join(str(call.kind) for call in step.calls) or "none"

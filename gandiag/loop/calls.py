@@ -49,6 +49,7 @@ class Call:
         attached: whether a gradient could flow from the call into what made an input.
         frozen: attached, and no parameter of the net took gradients at the call: no step of D can use it.
         of_g: it is a call of a generator.
+        joined: it goes on where a call of another part of the same net ended; `args` are its own.
         seen: the inputs after any change that a technique made to them.
         output: the first floating leaf of the output, or the first one that a plain gradient reached.
         leaf: which one that is.
@@ -77,6 +78,7 @@ class Call:
         "guessed_rows",
         "inputs",
         "inside_grad",
+        "joined",
         "kind",
         "kwargs",
         "leaf",
@@ -108,6 +110,7 @@ class Call:
         self.attached = False
         self.frozen = False
         self.of_g = False
+        self.joined = False
         self.seen: list[Tensor] = self.inputs
         self.output: Tensor | None = None
         self.leaf: int | None = None
@@ -146,6 +149,7 @@ class Call:
         """Continue a call of another part of the same net: the two are one call, from its inputs to this output."""
         self.inputs, self.sources, self.versions = earlier.inputs, earlier.sources, earlier.versions
         self.seen, self.attached, self.clean = earlier.seen, earlier.attached, earlier.clean
+        self.joined = True
 
     def intact(self) -> bool:
         """Whether no input was overwritten in place since the call (static input buffers are)."""
