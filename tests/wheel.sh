@@ -46,4 +46,4 @@ assert diagnosis["schema"] == "gandiag.diagnosis/1" and diagnosis["verdict"] == 
 PY
 
 echo "== the tests of the parts that read data files and run directories"
-../clean/bin/python -m pytest -q -n "${WORKERS:-2}" -m "not slow" tests/rundir tests/metrics tests/report tests/cli
+../clean/bin/python -m pytest -q -n "${WORKERS:-2}" -m "not slow" tests/rundir tests/report tests/cli

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from helpers.objects import few_objects
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, Optimizer
@@ -304,9 +305,12 @@ def watched(
 ) -> Run:
     """Run the unmodified loop with techniques turned on from outside; `d_nets` where D is several nets."""
     optimizers = (s.optimizer_g, s.optimizer_d)
-    with gandiag.watch(
-        s.g, d_nets or s.d, run_dir=folder / "run", techniques=techniques, optimizers=optimizers, strict=True
-    ) as run:
+    with (
+        few_objects(),
+        gandiag.watch(
+            s.g, d_nets or s.d, run_dir=folder / "run", techniques=techniques, optimizers=optimizers, strict=True
+        ) as run,
+    ):
         run.observer.listeners.remove(run.recorder)  # recording has tests of its own, and costs more than these loops
         train(loop, s)
     return run

@@ -15,7 +15,7 @@ from gandiag.errors import TechniqueRefused
 from gandiag.techniques import TECHNIQUES
 
 #: Of some two thousand pairs, drawn once; a new technique changes the draw, so that in time all are tried.
-DRAWN = 100
+DRAWN = 60
 PAIRS = random.Random(5).sample(list(itertools.combinations(TECHNIQUES.names(), 2)), DRAWN)
 
 

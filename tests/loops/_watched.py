@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import gc
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers.objects import few_objects
 from loops._training import STEPS, fingerprint, name, train
 from loops.idioms import Idiom, Truth
 from torch import nn
@@ -87,16 +86,6 @@ def table(idioms: Iterable[Idiom]) -> str:
             calls = f"counted {_said(seen.counted)}; truth {_said(seen.truth)}"
             lines.append(f"{name(idiom):40} unknown {seen.unknown():4}  {calls}")
     return "\n".join(lines)
-
-
-@contextmanager
-def few_objects() -> Iterator[None]:
-    """Hide what is alive already, pytest and all, from the search for modules, which would take most of the time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _said(calls: dict[tuple[str, str], int] | Counter[tuple[str, str]]) -> str:
