@@ -19,7 +19,7 @@ class Added:
     """
 
     def __init__(self, techniques: Sequence[Technique]) -> None:
-        self._techniques = techniques
+        self._techniques = [t for t in techniques if t.has("added")]
         self._own: dict[int, Optimizer] = {}
 
     def all(self) -> list[nn.Parameter]:
@@ -54,6 +54,8 @@ class Added:
 
     def beside(self, script: Optimizer) -> list[list[nn.Parameter]]:
         """For each of the optimizer's groups, those that belong to its layers."""
+        if not self._techniques:  # most have none, and this is asked several times in each step
+            return [[] for _ in script.param_groups]
         found = []
         for group in script.param_groups:
             held = {id(p) for p in group["params"]}

@@ -47,6 +47,7 @@ class Batches:
         self._own: dict[int, ScriptLoss] = {}
         self._steps: dict[int, int] = {}
         self.margins = Margins()
+        self._wants_logits = any(t.reads_logits or t.reads_own_loss for t in techniques)
         self._pack = max((t.pack for t in techniques), default=1)
         self._reading = next((t.card.name for t in techniques if t.reads_own_loss), None)
 
@@ -73,6 +74,8 @@ class Batches:
         batch = self._batch(pair, pair.fake, pair.fake_call)
         # Losses are averaged over pairs, and the script's weight already is what one pair has in its sum.
         batch.weight = batch.weight / pair.share
+        if not self._wants_logits:
+            return batch
         batch.real_logits, real_slopes = _logits(pair.real_call)
         batch.fake_logits, fake_slopes = _logits(pair.fake_call)
         if self._reading is not None:
@@ -84,9 +87,7 @@ class Batches:
 
     def for_g(self, pair: Pair, call: Call, x: Tensor) -> Batch:
         """For `g_loss`: the fakes of a call that G learns from, beside the last real batch."""
-        batch = self._batch(pair, x.detach().requires_grad_(), call)
-        batch.real_logits, _ = _logits(pair.real_call)
-        return batch
+        return self._batch(pair, x.detach().requires_grad_(), call)
 
     @property
     def read(self) -> bool:

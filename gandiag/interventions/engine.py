@@ -53,6 +53,7 @@ class Interventions(Director, Listener):
         self._gradients = Gradients(self.techniques, self._added, observer, self._batches, self.counts)
         self.last = self._stepping = Stepping(self.techniques, self._added, observer, self.counts)
         self._g_matters = any(t.has("inside", "g_input", "d_term", "g_term") for t in self.techniques)
+        self._clipping = [t for t in self.techniques if t.has("clip")]
         self._started = False
 
     def needs_roles(self) -> bool:
@@ -170,9 +171,10 @@ class Interventions(Director, Listener):
             self._gradients.at_d(step, self._nets("d"))
         if step.role in ("g", "both"):
             self._gradients.at_g(step, self._nets("g"))
-        held = [p for group in step.optimizer.param_groups for p in group["params"]] + self._added.of(step.optimizer)
-        for technique in self.techniques:
-            if technique.has("clip"):
+        if self._clipping:
+            held = [p for group in step.optimizer.param_groups for p in group["params"]]
+            held += self._added.of(step.optimizer)
+            for technique in self._clipping:
                 technique.clip([p for p in held if p.grad is not None])
                 self.counts[technique.card.name] += 1
         self._stepping.prepare(step)

@@ -48,13 +48,11 @@ class Gradients:
         ]
         # Takeovers first: what is added to the gradients must not be thrown away with the script's.
         self._losses = sorted((t for t in techniques if t.has("d_loss", "g_loss")), key=lambda t: not t.takes_over)
+        self._weighs = any(t.has("weights_loss") for t in techniques)
+        #: Whether what flows from D into G is changed or looked at.
+        self.gates = batches.read or any(t.has("g_loss", "g_gradient") for t in techniques)
         #: The last call of each G that it may learn from, with the latents that it was given.
         self.made: dict[int, tuple[Call, Tensor]] = {}
-
-    @property
-    def gates(self) -> bool:
-        """Whether what flows from D into G is changed or looked at."""
-        return self._batches.read or any(t.has("g_loss", "g_gradient") for t in self._techniques)
 
     def at_d(self, step: Step, nets: list[nn.Module]) -> None:
         """D's step: losses of the batch, then losses of the weights."""
@@ -76,12 +74,12 @@ class Gradients:
         if self._observer.in_grad or pair is None:
             return gradient
         self._batches.look_at_g(call)
+        batch = self._batches.for_g(pair, call, x)
         total: Tensor | None = None
         with torch.enable_grad():
             for technique in self._losses:
                 if not technique.has("g_loss"):
                     continue
-                batch = self._batches.for_g(pair, call, x)
                 loss = technique.g_loss(batch)
                 if loss is None:
                     continue
@@ -94,7 +92,7 @@ class Gradients:
         total = gradient if total is None else total
         for technique in self._techniques:
             if technique.has("g_gradient"):
-                total = technique.g_gradient(self._batches.for_g(pair, call, x), total)
+                total = technique.g_gradient(batch, total)
                 self._counts[technique.card.name] += 1
         return total
 
@@ -125,6 +123,8 @@ class Gradients:
                 self._add(technique, [loss for loss in losses if loss is not None], _trained(nets), replace=False)
 
     def _losses_of_weights(self, role: str, nets: list[nn.Module], step: Step) -> None:
+        if not self._weighs:
+            return
         # Only what this optimizer steps: of several, each comes here, and none may pay for the others' weights again.
         held = {id(p) for group in step.optimizer.param_groups for p in group["params"]}
         mine = [net for net in nets if any(id(p) in held for p in net.parameters())]

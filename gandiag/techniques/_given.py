@@ -94,8 +94,8 @@ class Batch:
         pack: how many samples D judges at a time (PacGAN); the critic gives one logit for each pack.
         net: which D it is, for techniques that remember something of each; not to be called.
         real_logits: what D said of `real` in the script's own forward, shape of D's output, no graph; None if its
-            output was not reached by a gradient.
-        fake_logits: the same of `fake`; None in `g_loss`.
+            output was not reached by a gradient, in `g_loss`, and for techniques without `reads_logits`.
+        fake_logits: the same of `fake`.
         own: the script's losses; known to techniques with `reads_own_loss`.
         step: steps of this D before this one; alike for all parts of an accumulated gradient.
     """

@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gandiag.errors import TechniqueRefused, UsageError
 from gandiag.techniques._given import Inside
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 Act: TypeAlias = Callable[[nn.Module, Tensor, Callable[[Tensor], Tensor]], Tensor]
 """What a technique makes of a layer: from the layer, its input, and its forward."""
@@ -44,7 +44,7 @@ class Wiring:
 
     def layers(self, act: Act) -> dict[nn.Module, Inside]:
         """What `Technique.inside` returns, for `act` at each layer."""
-        return {layer: self._inside(layer, act) for layer in self._net.modules() if isinstance(layer, _WEIGHTED)}
+        return {layer: self._inside(layer, act) for layer in self._net.modules() if isinstance(layer, LAYERS)}
 
     def read(self, args: Any, kwargs: Any, run: Callable[..., Any]) -> bool:
         """Read it off one forward, at the first call alone; call it from `Technique.before`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -149,6 +150,7 @@ class ADA(Technique):
         pipe: b for blitting, g for geometry, c for colour.
     """
 
+    reads_logits: ClassVar[bool] = True
     target: float = 0.6
     interval: int = 4
     kimg: float = 500.0

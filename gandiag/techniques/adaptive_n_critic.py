@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,7 @@ class AdaptiveNCritic(Technique):
         low: D's accuracy at its last step below which G's is left out, below `high`; 0 leaves none out.
     """
 
+    reads_logits: ClassVar[bool] = True
     high: float = 0.8
     low: float = 0.0
     _seen: list[Tensor] = field(default_factory=list, init=False, repr=False)

@@ -62,13 +62,15 @@ class Technique:
         card: see `Card`.
         takes_over: whether `d_loss` and `g_loss` replace the script's gradients instead of adding to them.
         reads_features: whether it calls `Critic.features`.
-        reads_own_loss: whether it uses `Batch.own`; the script's loss must then be of a family that is known.
+        reads_logits: whether it uses `Batch.real_logits` and `Batch.fake_logits`, which are None without it.
+        reads_own_loss: whether it uses `Batch.own`, and may use those; the script's loss must be of a known family.
         pack: how many samples D judges at a time.
     """
 
     card: ClassVar[Card]
     takes_over: ClassVar[bool] = False
     reads_features: ClassVar[bool] = False
+    reads_logits: ClassVar[bool] = False
     reads_own_loss: ClassVar[bool] = False
 
     @property

@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from gandiag.techniques.base import BATCH_COUPLED, Batch, Card, Technique, positive, technique
-from gandiag.techniques.wgan_gp import slope_distance
-
-
-def between(
-    *, real: Float[Tensor, "n ..."], fake: Float[Tensor, "m ..."], generator: torch.Generator
-) -> Float[Tensor, "k ..."]:
-    """Random points on the lines from real samples to fake ones, k = min(n, m) of them, requiring a gradient.
-
-    a * real + (1 - a) * fake with a uniform in [0, 1), one for each pair.
-    Source: Gulrajani et al. 2017, arXiv:1704.00028, Algorithm 1.
-
-    Args:
-        real: the real samples.
-        fake: the fake ones; where there are more of one than of the other, the rest is left out.
-        generator: gandiag's own random stream.
-    """
-    n = min(len(real), len(fake))
-    shape = (n, *[1] * (real.ndim - 1))
-    share = torch.rand(shape, device=real.device, dtype=real.dtype, generator=generator)
-    return (share * real[:n] + (1 - share) * fake[:n]).detach().requires_grad_()
+from gandiag.techniques.wgan_gp import between, slope_distance
 
 
 @technique(

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gandiag.errors import TechniqueRefused
+from gandiag.techniques._layers import LAYERS, TRANSPOSED
 from gandiag.techniques._weights import check_strengths
 from gandiag.techniques.base import Card, Technique, technique
-from gandiag.techniques.spectral_norm import LAYERS, TRANSPOSED, as_matrix
+from gandiag.techniques.spectral_norm import as_matrix
 
 
 def overlap(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, ""]:

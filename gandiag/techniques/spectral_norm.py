@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gandiag.errors import TechniqueRefused
+from gandiag.techniques._layers import LAYERS, TRANSPOSED
 from gandiag.techniques.base import Beside, Card, Technique, own_weight, technique
 
 EPSILON = 1e-12
 #: Iterations before training, as torch's own parametrisation does.
 WARM_UP = 15
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
 def as_matrix(weight: Float[Tensor, ...], *, transposed: bool) -> Float[Tensor, "out rest"]:

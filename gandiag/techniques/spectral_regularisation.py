@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gandiag.errors import TechniqueRefused, UsageError
+from gandiag.techniques._layers import LAYERS, TRANSPOSED
 from gandiag.techniques.base import Beside, Card, Technique, own_weight, positive, technique
-from gandiag.techniques.spectral_norm import LAYERS, TRANSPOSED, as_matrix
+from gandiag.techniques.spectral_norm import as_matrix
 
 COMPENSATIONS = ("static", "dynamic")
 

@@ -24,6 +24,25 @@ def slope_distance(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pac
     return ((squared_slope(logits, x, pack=pack) + EPSILON).sqrt() - 1).square()
 
 
+def between(
+    *, real: Float[Tensor, "n ..."], fake: Float[Tensor, "m ..."], generator: torch.Generator
+) -> Float[Tensor, "k ..."]:
+    """Random points on the lines from real samples to fake ones, k = min(n, m) of them, requiring a gradient.
+
+    a * real + (1 - a) * fake with a uniform in [0, 1), one for each pair.
+    Source: Gulrajani et al. 2017, arXiv:1704.00028, Algorithm 1.
+
+    Args:
+        real: the real samples.
+        fake: the fake ones; where there are more of one than of the other, the rest is left out.
+        generator: gandiag's own random stream.
+    """
+    n = min(len(real), len(fake))
+    shape = (n, *[1] * (real.ndim - 1))
+    share = torch.rand(shape, device=real.device, dtype=real.dtype, generator=generator)
+    return (share * real[:n] + (1 - share) * fake[:n]).detach().requires_grad_()
+
+
 @technique(
     Card(
         name="wgan_gp",
@@ -66,9 +85,7 @@ class WganGP(Technique):
         """E D(fake) - E D(real) + lam * E (|dD/dx| - 1)^2 at random mixtures of real and fake."""
         n = min(len(batch.real), len(batch.fake))
         real, fake = batch.real[:n], batch.fake[:n]
-        shape = (n, *[1] * (real.ndim - 1))
-        share = torch.rand(shape, device=real.device, dtype=real.dtype, generator=batch.generator)
-        mixed = (share * real + (1 - share) * fake).detach().requires_grad_()
+        mixed = between(real=real, fake=fake, generator=batch.generator)
         penalty = slope_distance(batch.critic(mixed), mixed, pack=batch.pack).mean()
         return batch.critic(fake, like="fake").mean() - batch.critic(real).mean() + self.lam * penalty
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gandiag.techniques.base import BATCH_COUPLED, Batch, Card, Technique, positive, technique
-from gandiag.techniques.gradient_penalty import between
 from gandiag.techniques.r1 import squared_slope
-from gandiag.techniques.wgan_gp import EPSILON
+from gandiag.techniques.wgan_gp import EPSILON, between
 
 
 def slope_excess(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack: int = 1) -> Float[Tensor, " packs"]:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from gandiag.errors import TechniqueRefused, UsageError
 from gandiag.techniques import parse
-from gandiag.techniques.gradient_penalty import between
+from gandiag.techniques.wgan_gp import between
 
 
 def test_the_points_lie_on_the_lines_from_real_to_fake() -> None:
