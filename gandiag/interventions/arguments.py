@@ -17,6 +17,8 @@ def first_leaf(output: Any) -> Tensor:
 
 def replace_samples(args: Any, kwargs: Any, x: Tensor) -> tuple[Any, Any]:
     """The arguments of a call with other samples; row-wise companions (labels) are cut to as many rows."""
+    if _is_plain(args, kwargs):
+        return (x,), {}
     done = False
     old = samples(args, kwargs)
     before = None if old is None else len(old)
@@ -40,7 +42,21 @@ def replace_samples(args: Any, kwargs: Any, x: Tensor) -> tuple[Any, Any]:
 
 def samples(args: Any, kwargs: Any) -> Tensor | None:
     """The samples among a call's arguments: the first floating tensor with a batch axis, shape (n, ...)."""
+    if _is_plain(args, kwargs):
+        found: Tensor = args[0]
+        return found
     return next((x for x in leaves((args, kwargs)) if x.ndim >= 2), None)
+
+
+def _is_plain(args: Any, kwargs: Any) -> bool:
+    """Whether the samples are all there is, as in most loops: they need not be looked for."""
+    return (
+        len(args) == 1
+        and not kwargs
+        and isinstance(args[0], Tensor)
+        and args[0].ndim >= 2
+        and args[0].is_floating_point()
+    )
 
 
 def pick_rows(args: Any, kwargs: Any, rows: Tensor) -> tuple[Any, Any]:

@@ -76,10 +76,13 @@ class Rounds(Forwards):
         self._provenance.look_at_rows(looking)
         for listener in self.listeners:
             self.guard(listener.iteration_ended, self.iteration)
-        alike = self.pattern.round_ended(self._round_began)
-        self._round_began = self.passes.number
-        if alike and self._may_follow():
-            self._follow_next()
+        if (
+            self.director is None
+        ):  # else every call is its business: no round is ever followed, nor what it is like learned
+            alike = self.pattern.round_ended(self._round_began)
+            self._round_began = self.passes.number
+            if alike and self._may_follow():
+                self._follow_next()
 
     def _settle_in(self) -> None:
         """A whole round is over: what was seen in it is judged once more, by all that it has shown."""
@@ -138,7 +141,6 @@ class Rounds(Forwards):
         """Whether nothing is open at the end of a round that was watched, and nothing wants to see every call."""
         return (
             self._settled_in
-            and self.director is None
             and self.ledger.is_clear
             and bool(self.listeners)
             and not self._chains

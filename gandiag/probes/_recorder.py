@@ -127,7 +127,7 @@ class Recorder(Listener):
         def keep(features: Tensor) -> None:
             self._features = features
 
-        return watch_penultimate(keep)
+        return watch_penultimate(call.unit, keep)
 
     def call_ended(self, call: Call, role: str) -> None:
         """Hand the call to the probes."""

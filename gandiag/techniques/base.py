@@ -21,6 +21,7 @@ moment of a training loop that knows nothing of either. The seams, in the order 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -222,10 +223,15 @@ class Technique:
 
     def has(self, *seams: str) -> bool:
         """Whether any of these methods is this class's own."""
-        return any(getattr(type(self), seam) is not getattr(Technique, seam) for seam in seams)
+        return not _own_methods(type(self)).isdisjoint(seams)
 
     def check(self) -> None:
         """Raise UsageError if a parameter is out of range."""
+
+
+@functools.cache  # asked some twenty times in each round of the script's loop
+def _own_methods(cls: type) -> frozenset[str]:
+    return frozenset(name for name in vars(Technique) if getattr(cls, name) is not getattr(Technique, name))
 
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique", "gandiag.techniques")

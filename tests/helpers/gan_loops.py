@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from helpers.objects import few_objects
+from helpers.unrecorded import unrecorded
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, Optimizer
@@ -311,7 +312,7 @@ def watched(
             s.g, d_nets or s.d, run_dir=folder / "run", techniques=techniques, optimizers=optimizers, strict=True
         ) as run,
     ):
-        run.observer.listeners.remove(run.recorder)  # recording has tests of its own, and costs more than these loops
+        unrecorded(run)
         train(loop, s)
     return run
 

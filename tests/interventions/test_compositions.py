@@ -20,6 +20,7 @@ from helpers.gan_loops import (
     train,
     watched,
 )
+from helpers.unrecorded import unrecorded
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -146,7 +147,7 @@ def test_clipping_sees_the_added_weights(tmp_path: Path) -> None:
     with gandiag.watch(
         ours.g, ours.d, run_dir=tmp_path / "run", techniques=["pacgan", "grad_clip:max_norm=1e-3"]
     ) as run:
-        run.observer.listeners.remove(run.recorder)
+        unrecorded(run)
         clip = run.techniques[1].clip
         run.techniques[1].clip = lambda parameters: (seen.append(len(parameters)), clip(parameters))
         train(n_critic, ours)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.gan_loops import D, Hand, Script, assert_same, dcgan, g_first, net_for, ring, script, train, watched
 from helpers.kinds import KINDS, Kind, trained
+from helpers.unrecorded import unrecorded
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam
@@ -205,7 +206,7 @@ def both(s: Script, hand: Hand) -> None:
 
 def watch_both(s: Script, techniques: list[str], folder: Path) -> gandiag.watch:
     with gandiag.watch(s.g, [s.d.a, s.d.b], run_dir=folder / "run", techniques=techniques, strict=True) as run:
-        run.observer.listeners.remove(run.recorder)
+        unrecorded(run)
         train(both, s)
     return run
 

@@ -90,8 +90,20 @@ def test_layers_whose_weights_are_made_of_others_count(norm: Any) -> None:
     net = nn.Sequential(norm(nn.Linear(3, 5)), nn.ReLU(), norm(nn.Linear(5, 1))).eval()
     kept: list[torch.Tensor] = []
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    end = watch_penultimate(kept.append)
+    end = watch_penultimate(net, kept.append)
     net(x)
+    end()
+    torch.testing.assert_close(kept, [net[:2](x).detach()])
+
+
+def test_a_layer_of_a_techniques_own_is_not_ds_last() -> None:
+    """Minibatch discrimination runs a linear layer of its own beside D's last one: what that is given is no feature."""
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    beside = nn.Linear(1, 1)
+    kept: list[torch.Tensor] = []
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    end = watch_penultimate(net, kept.append)
+    beside(net(x))
     end()
     torch.testing.assert_close(kept, [net[:2](x).detach()])
 
