@@ -70,7 +70,7 @@ class Batches:
     def for_d(self, pair: Pair, *, check: bool) -> Batch:
         """For `d_loss`. `check` asks whether the script's loss is what techniques need it to be."""
         if any("bce" in t.card.suits for t in self._techniques):
-            self._weight = loss_weight(pair, self._weight, check=check)
+            self._weight = loss_weight(pair.real_call, self._weight, check=check)
         batch = self._batch(pair, pair.fake, pair.fake_call)
         # Losses are averaged over pairs, and the script's weight already is what one pair has in its sum.
         batch.weight = batch.weight / pair.share
@@ -84,6 +84,11 @@ class Batches:
             own.show("real", batch.real_logits, real_slopes, name=self._reading)
             own.show("fake", batch.fake_logits, fake_slopes, name=self._reading)
         return batch
+
+    def weight_of(self, call: Call) -> Tensor:
+        """The script's weight on its loss of a real batch whose gradient has just reached D's output, 0-dim."""
+        self._weight = loss_weight(call, self._weight, check=False)
+        return self._weight
 
     def for_g(self, pair: Pair, call: Call, x: Tensor) -> Batch:
         """For `g_loss`: the fakes of a call that G learns from, beside the last real batch."""
@@ -112,6 +117,11 @@ class Batches:
         real = None if pair is None else pair.real
         own = _UNREAD if pair is None else self._own.get(id(pair.real_call.unit), _UNREAD)
         return Latent(z=z, make=make, critic=critic, generator=self.generator(z.device), real=real, own=own)
+
+    def again(self, call: Call) -> Tensor:
+        """D's logits for what a call saw, with a graph; in the critic's full precision."""
+        x = next(x for x in call.seen if x.ndim >= 2)
+        return DCritic(self._observer, self.changes[id(call.unit)], real=call, fake=call)(x)
 
     def _critic(self, pair: Pair, fake: Call) -> DCritic:
         changes = self.changes[id(pair.real_call.unit)]

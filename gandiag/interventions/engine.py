@@ -15,6 +15,7 @@ from gandiag.interventions import ranks, refusals
 from gandiag.interventions.added import Added
 from gandiag.interventions.arguments import replace_samples, samples
 from gandiag.interventions.batches import SEED, Batches
+from gandiag.interventions.cotangents import Cotangents
 from gandiag.interventions.gradients import Gradients, gated
 from gandiag.interventions.network import Changes, unsaved
 from gandiag.interventions.preparing import prepare, prepare_g
@@ -50,7 +51,10 @@ class Interventions(Director, Listener):
         self._observer = observer
         self._added = Added(self.techniques)
         self._batches = Batches(self.techniques, observer)
-        self._gradients = Gradients(self.techniques, self._added, observer, self._batches, self.counts)
+        self._cotangents = Cotangents(self.techniques, observer, self._batches)
+        self._gradients = Gradients(
+            self.techniques, self._added, observer, self._batches, self._cotangents, self.counts
+        )
         self.last = self._stepping = Stepping(self.techniques, self._added, observer, self.counts)
         self._g_matters = any(t.has("inside", "g_input", "d_term", "g_term") for t in self.techniques)
         self._clipping = [t for t in self.techniques if t.has("clip")]
@@ -117,10 +121,16 @@ class Interventions(Director, Listener):
         if call.grad_enabled and call.unit.training:
             change = self._change_d_input if role == "d" else self._change_g_input
             args, kwargs = guard(change, call, args, kwargs) or (args, kwargs)
-        output = changes.run(args, kwargs, forward=run, update=call.unit.training)
-        if role == "d" and self._batches.looks_at_graphs:
+        if role == "g":
+            return changes.run(args, kwargs, forward=run, update=call.unit.training)
+        output = self._cotangents.run(call, lambda: changes.run(args, kwargs, forward=run, update=call.unit.training))
+        if self._batches.looks_at_graphs:
             guard(self._batches.margins.output_made, output)
         return output
+
+    def output_noted(self, call: Call, output: Tensor) -> None:
+        """See `Cotangents`."""
+        self._cotangents.output_noted(call, output)
 
     def backward_begins(self, roots: tuple[Tensor, ...]) -> None:
         """Look at the script's losses, as long as they are not known."""
@@ -143,6 +153,7 @@ class Interventions(Director, Listener):
         # A leaf is a point of the script's own gradient penalty: nothing flows on from it.
         if x.grad_fn is not None and self._gradients.gates:
             new = gated(new, self._observer, self._gradients, call)
+            call.gated = True
         return (args, kwargs) if new is x else replace_samples(args, kwargs, new)
 
     def _change_g_input(self, call: Call, args: Any, kwargs: Any) -> tuple[Any, Any]:

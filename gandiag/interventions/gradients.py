@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gandiag.interventions import ranks, refusals
 from gandiag.interventions.added import Added
 from gandiag.interventions.batches import Batches
+from gandiag.interventions.cotangents import Cotangents
 from gandiag.interventions.pairs import pairs
 from gandiag.loop import Call, Observer, Step
 from gandiag.techniques import Technique
@@ -27,6 +28,7 @@ class Gradients:
         added: their parameters.
         observer: the loop.
         batches: what they get to see.
+        cotangents: what was done at D's output before.
         counts: how often each technique has acted, by name.
     """
 
@@ -36,12 +38,14 @@ class Gradients:
         added: Added,
         observer: Observer,
         batches: Batches,
+        cotangents: Cotangents,
         counts: dict[str, int],
     ) -> None:
         self._techniques = techniques
         self._added = added
         self._observer = observer
         self._batches = batches
+        self._cotangents = cotangents
         self._counts = counts
         self._reads_pairs = [
             t for t in techniques if t.has("d_loss", "g_loss", "g_gradient", "d_term", "g_term", "g_input")
@@ -80,6 +84,10 @@ class Gradients:
             for technique in self._losses:
                 if not technique.has("g_loss"):
                     continue
+                if self._cotangents.into_g(technique, call):
+                    self._counts[technique.card.name] += 1
+                    total = gradient
+                    continue
                 loss = technique.g_loss(batch)
                 if loss is None:
                     continue
@@ -106,15 +114,21 @@ class Gradients:
         losing = [t for t in self._losses if t.has("d_loss")]
         if not losing and not self._batches.read:
             return
-        batches = [self._batches.for_d(pair, check=step.index < FIRST_STEPS) for pair in found]
-        for technique in losing:
-            losses = [
-                loss * pair.share
-                for pair, batch in zip(found, batches, strict=True)
-                if (loss := technique.d_loss(batch)) is not None
-            ]
-            parameters = [*_trained(nets), *self._added.all()]
+        check = step.index < FIRST_STEPS
+        # What was done at D's output in the script's own backward pass need not be done again.
+        left = [(technique, self._cotangents.left(technique, step, found)) for technique in losing]
+        wanted = {id(pair) for _, pairs_ in left for pair in pairs_}
+        asked = [pair for pair in found if check or self._batches.read or id(pair) in wanted]
+        batches = {id(pair): self._batches.for_d(pair, check=check) for pair in asked}
+        parameters = [*_trained(nets), *self._added.all()]
+        for technique, pairs_ in left:
+            if not pairs_:
+                self._counts[technique.card.name] += 1
+            losses = [loss * pair.share for pair in pairs_ if (loss := technique.d_loss(batches[id(pair)])) is not None]
             self._add(technique, losses, parameters, replace=technique.takes_over)
+            for call, added in self._cotangents.wrong(technique, step):
+                logits = self._batches.again(call)
+                self._add(technique, [-(logits * added).sum()], parameters, replace=False)
 
     def _terms(self, seam: str, nets: list[nn.Module]) -> None:
         for technique in self._techniques:

@@ -171,15 +171,20 @@ def _bind(method: Callable[..., Tensor], layer: nn.Module, forward: Callable[[Te
 
 
 class SigmoidInputs(TorchFunctionMode):
-    """Remembers what went into each sigmoid, so that D's logits can be had from a D that ends in one."""
+    """Remembers what went into each sigmoid, so that D's logits can be had from a D that ends in one.
 
-    def __init__(self) -> None:
+    Args:
+        in_place: whether sigmoids in place may be run in another form; not in the script's own forward.
+    """
+
+    def __init__(self, *, in_place: bool = True) -> None:
         super().__init__()
+        self._in_place = in_place
         self._pairs: list[tuple[int, Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # In place, the input would be gone: run the other form instead, on what is gandiag's own forward.
-        if func in (torch.sigmoid_, Tensor.sigmoid_):
+        if self._in_place and func in (torch.sigmoid_, Tensor.sigmoid_):
             func = torch.sigmoid
         output = func(*args, **(kwargs or {}))
         if func in (torch.sigmoid, Tensor.sigmoid, torch.special.expit, torch.nn.functional.sigmoid):
@@ -188,11 +193,16 @@ class SigmoidInputs(TorchFunctionMode):
 
     def logits(self, output: Tensor) -> Tensor:
         """`output` before its sigmoid if it is (a view of) a sigmoid's result, else `output` itself."""
+        before = self.before(output)
+        return output if before is None else before.reshape(output.shape)
+
+    def before(self, output: Tensor) -> Tensor | None:
+        """What the sigmoid was given whose result `output` is, or is a view of; it may have another shape."""
         key = output.untyped_storage()._cdata
         for storage, before, _ in reversed(self._pairs):
             if storage == key and before.numel() == output.numel():
-                return before.reshape(output.shape)
-        return output
+                return before
+        return None
 
 
 def call_net(net: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -67,8 +67,8 @@ class Side:
             self._seen.append((at, sent))
             at, sent = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         fitted = {name: self._fit(name, at, sent) for name in self.left}
-        precision = ROUNDING * torch.finfo(logits.dtype).eps
-        self.left = tuple(name for name in self.left if fitted[name][2] <= precision)
+        eps = torch.finfo(logits.dtype).eps
+        self.left = tuple(name for name in self.left if self._fits(fitted[name], sent, eps))
         if self.left and (self.steps <= FITTED_TO or self.left[0] != self._fitted):
             self._fitted = self.left[0]
             self.scale, self.shift, _ = fitted[self._fitted]
@@ -92,6 +92,16 @@ class Side:
             return a * functional.softplus(logits) + b * logits
         x = logits if self.family == "least_squares" else torch.sigmoid(logits)
         return a / 2 * x.square() + b * x
+
+    def _fits(self, fit: tuple[Tensor, Tensor, float], slopes: Tensor, eps: float) -> bool:
+        """Whether what the curve misses is rounding: of the gradient, and of what it is the small difference of.
+
+        sigmoid(l) - 1 is wrong by eps however small it is, and where D is sure of itself nothing else is left of it.
+        """
+        known = self.steps > FITTED_TO
+        a, b = (self.scale, self.shift) if known else fit[:2]
+        size = float(slopes.norm())
+        return bool(fit[2] * size <= ROUNDING * eps * size + 4 * eps * float(a.abs() + b.abs()) * slopes.numel() ** 0.5)
 
     def _fit(self, family: str, logits: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, float]:
         """a, b, and what part of the gradient the curve misses."""
@@ -197,4 +207,5 @@ def at_logits(output: Tensor, cotangent: Tensor, *, probability: bool) -> tuple[
     """Logits, and the gradient at them, from D's output and the gradient there."""
     if not probability:
         return output, cotangent
-    return torch.logit(output), cotangent * output * (1 - output)
+    # A sure D says 1.0 in single precision, whose logit is infinite, and nothing can be fitted to that.
+    return torch.logit(output, eps=torch.finfo(output.dtype).eps), cotangent * output * (1 - output)

@@ -55,7 +55,7 @@ def pairs(step: Step) -> list[Pair]:
     return [pair for found in by_unit.values() for pair in found]
 
 
-def loss_weight(pair: Pair, last: Tensor | None, *, check: bool) -> Tensor:
+def loss_weight(call: Call, last: Tensor | None, *, check: bool) -> Tensor:
     """The script's weight on its loss for the real batch, 0-dim: 0.5 for `(loss_real + loss_fake) / 2`.
 
     Read off the gradient at D's output: binary cross-entropy with target 1 has the gradient
@@ -63,15 +63,14 @@ def loss_weight(pair: Pair, last: Tensor | None, *, check: bool) -> Tensor:
     such a loss; a batch on which D is saturated says nothing, and the last estimate stays.
 
     Args:
-        pair: one of this step.
+        call: one on a real batch.
         last: the last estimate.
         check: raise TechniqueRefused if the gradient is not that of binary cross-entropy.
     """
-    call = pair.real_call
     output, cotangent = call.output, call.cotangent
-    known = last if last is not None else torch.ones((), device=pair.real.device, dtype=pair.real.dtype)
     if output is None or cotangent is None:
-        return known
+        return last if last is not None else torch.ones(())
+    known = last if last is not None else torch.ones((), device=output.device, dtype=output.dtype)
     if call.probability:
         slope = -(1 - output)
         at_logits = cotangent * output * (1 - output)

@@ -62,6 +62,7 @@ class Call:
         probability: the output is the result of a sigmoid.
         guessed_rows: which rows are fake where votes say so, see `votes`.
         clean: no net has touched its inputs, so the taint pass says; None without it.
+        gated, changed: for the director's use.
         kind, phase: what it was, once a step has settled it.
         age: optimizer steps that have passed without using it.
     """
@@ -70,10 +71,12 @@ class Call:
         "age",
         "args",
         "attached",
+        "changed",
         "clean",
         "closed",
         "cotangent",
         "frozen",
+        "gated",
         "grad_enabled",
         "guessed_rows",
         "inputs",
@@ -109,6 +112,8 @@ class Call:
         self.versions: list[int] = []
         self.attached = False
         self.frozen = False
+        self.gated = False
+        self.changed: dict[str, Any] | None = None
         self.of_g = False
         self.joined = False
         self.seen: list[Tensor] = self.inputs

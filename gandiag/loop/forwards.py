@@ -306,6 +306,8 @@ class Forwards(ABC):
             self.taint.seed(leaf, call, made_by_g=role != "d")
         if role != "g" and call.grad_enabled and leaf.requires_grad:
             leaf.register_hook(self.passes.reached(call, plain, number))  # type: ignore[no-untyped-call]
+            if self.director is not None:
+                self.director.output_noted(call, leaf)
 
     def _role_wanted(self, module: nn.Module, owner: Owner) -> tuple[Owner | None, str | None]:
         """What can be done for a unit without a role before it runs; None for the owner if it is none after all."""

@@ -56,6 +56,9 @@ class Director:
         """Run the call and return what the script shall get."""
         return run(call.unit, *args, **kwargs)
 
+    def output_noted(self, call: Call, output: Tensor) -> None:
+        """A call of D has returned this tensor, whose gradient the observer will see; hooks on it run after its own."""
+
     def backward_begins(self, roots: tuple[Tensor, ...]) -> None:
         """A backward pass for .grad is about to run, from these losses."""
 

@@ -232,3 +232,12 @@ def names_in_main(module: nn.Module) -> list[str]:
     """The global names under which the user's script knows a module, such as `netG`."""
     main = sys.modules.get("__main__")
     return [name for name, value in list(vars(main).items()) if value is module] if main is not None else []
+
+
+def is_compiled(net: nn.Module) -> bool:
+    """Whether `net` or a part of it runs through torch.compile, wrapped by it or in place by `net.compile()`."""
+    return any(
+        type(m).__name__ == "OptimizedModule"
+        or (m._compiled_call_impl is not None and getattr(m._compiled_call_impl, "compiled", True))
+        for m in net.modules()
+    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from torch import nn
-
 from gandiag.loop import Observer
 from gandiag.loop.calls import Kind, Phase
+from gandiag.loop.units import is_compiled
 from gandiag.probes._origin import shards
 
 #: Share of D's training calls that may stay unknown before it is worth a word.
@@ -74,12 +73,3 @@ def unattended() -> bool:
     """Whether `gandiag run` began this process, and Python's options kept it out."""
     flags = sys.flags
     return "GANDIAG_OPTIONS" in os.environ and bool(flags.isolated or flags.ignore_environment or flags.no_site)
-
-
-def is_compiled(net: nn.Module) -> bool:
-    """Whether `net` or a part of it runs through torch.compile, wrapped by it or in place by `net.compile()`."""
-    return any(
-        type(m).__name__ == "OptimizedModule"
-        or (m._compiled_call_impl is not None and getattr(m._compiled_call_impl, "compiled", True))
-        for m in net.modules()
-    )

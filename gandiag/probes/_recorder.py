@@ -13,7 +13,7 @@ from gandiag.errors import GandiagError, UsageError
 from gandiag.loop import Call, Observer, Step
 from gandiag.loop.listener import Listener
 from gandiag.loop.pattern import Pattern
-from gandiag.probes._blind_spots import is_compiled
+from gandiag.loop.units import is_compiled
 from gandiag.probes._outbox import Outbox
 from gandiag.probes._penultimate import watch_penultimate
 from gandiag.probes._snapshots import Snapshots

@@ -8,6 +8,7 @@ moment of a training loop that knows nothing of either. The seams, in the order 
     # <D INPUT>    d_input(x): what D sees, real and fake alike, in both phases
     output = D(x)
     loss.backward()
+    # <D OUTPUT>   loss_at(logits): in place of `d_loss` and `g_loss` below, where each batch is judged by itself
     # <G GRADIENT> g_loss(batch): its gradient at D's input is added to, or put in place of, what flows into G;
     #              g_gradient(batch, gradient): a change of all that flows there
     # <D GRADIENT> d_loss(batch): its gradient is added to, or put in place of, what the script computed
@@ -21,7 +22,6 @@ moment of a training loop that knows nothing of either. The seams, in the order 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -73,6 +73,12 @@ class Technique:
     reads_features: ClassVar[bool] = False
     reads_logits: ClassVar[bool] = False
     reads_own_loss: ClassVar[bool] = False
+    _seams: ClassVar[frozenset[str]] = frozenset()  # names of the methods that are this class's own
+
+    def __init_subclass__(cls) -> None:
+        """Note them once: `has` is asked some twenty times in each round of the script's loop."""
+        super().__init_subclass__()
+        cls._seams = frozenset(name for name in vars(Technique) if getattr(cls, name) is not getattr(Technique, name))
 
     @property
     def couples(self) -> bool | None:
@@ -154,6 +160,19 @@ class Technique:
         """A 0-dim loss of `batch.fake`, or None."""
         return None
 
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor | None:
+        """The part of `d_loss` and `g_loss` that D's logits of one batch decide by themselves, 0-dim, or None.
+
+        Where it is given, the gradient that the script's loss sends to D's output is replaced, or added to, on its way
+        through, and D runs no more often than in the script; `d_loss` and `g_loss` serve wherever that is not exact.
+
+        Args:
+            logits: of D's output, any shape; require a gradient.
+            side: "real" or "fake" in D's step, "g" where G learns; over the first two the parts add up to `d_loss`.
+            weight: as `Batch.weight`.
+        """
+        return None
+
     def g_gradient(self, batch: Batch, gradient: Tensor) -> Tensor:
         """A change of what flows into G: the gradient at `batch.fake`, after all `g_loss`."""
         return gradient
@@ -223,15 +242,10 @@ class Technique:
 
     def has(self, *seams: str) -> bool:
         """Whether any of these methods is this class's own."""
-        return not _own_methods(type(self)).isdisjoint(seams)
+        return not self._seams.isdisjoint(seams)
 
     def check(self) -> None:
         """Raise UsageError if a parameter is out of range."""
-
-
-@functools.cache  # asked some twenty times in each round of the script's loop
-def _own_methods(cls: type) -> frozenset[str]:
-    return frozenset(name for name in vars(Technique) if getattr(cls, name) is not getattr(Technique, name))
 
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique", "gandiag.techniques")

@@ -57,3 +57,9 @@ class Hinge(Technique):
     def g_loss(self, batch: Batch) -> Tensor:
         """-E D(fake)."""
         return hinge_g(fake=batch.critic(batch.fake, like="fake"))
+
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """relu(1 - l), relu(1 + l) and -l, in the mean."""
+        if side == "g":
+            return hinge_g(fake=logits)
+        return functional.relu(1 - logits if side == "real" else 1 + logits).mean()

@@ -52,3 +52,7 @@ class LabelSmoothing(Technique):
     def d_loss(self, batch: Batch) -> Tensor:
         """The difference that the soft target makes, with the script's own weight on its real loss."""
         return batch.weight * smoothing_term(batch.critic(batch.real), target=self.real)
+
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor | None:
+        """The same, of real samples; nothing of others."""
+        return weight * smoothing_term(logits, target=self.real) if side == "real" else None

@@ -83,3 +83,7 @@ class LSGAN(Technique):
     def g_loss(self, batch: Batch) -> Tensor:
         """E (D(fake) - c)^2 / 2."""
         return least_squares_g(fake=batch.critic(batch.fake, like="fake"), c=self.c)
+
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """(l - target)^2 / 2 in the mean."""
+        return least_squares_g(fake=logits, c={"real": self.b, "fake": self.a, "g": self.c}[side])

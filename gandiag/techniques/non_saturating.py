@@ -62,3 +62,7 @@ class NonSaturating(Technique):
     def g_loss(self, batch: Batch) -> Tensor:
         """E softplus(-D(fake))."""
         return non_saturating_g(fake=batch.critic(batch.fake, like="fake"))
+
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """softplus(l) of fake samples in D's step, softplus(-l) else, in the mean."""
+        return functional.softplus(logits if side == "fake" else -logits).mean()

@@ -74,6 +74,10 @@ class WGAN(Technique):
         """-E D(fake)."""
         return -batch.critic(batch.fake, like="fake").mean()
 
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """The mean of l for fake samples in D's step, of -l else."""
+        return logits.mean() if side == "fake" else -logits.mean()
+
     def after_d_step(self, d_nets: list[nn.Module]) -> None:
         """Clip all of D's weights, biases and norm layers' included, as the authors' code does."""
         clamp_weights(d_nets, c=self.c)

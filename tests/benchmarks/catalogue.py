@@ -1,7 +1,7 @@
 """Measures what each technique does to scripts that collapse, and what it costs.
 
     python tests/benchmarks/catalogue.py effect FILE           five seeds of each demo under each technique
-    python tests/benchmarks/catalogue.py table FILE            the same as Markdown, the plain run first
+    python tests/benchmarks/catalogue.py table FILE...         the same as Markdown, the plain run first
     python tests/benchmarks/catalogue.py cost                  time of a step over the plain one's, on the demos
     python tests/benchmarks/catalogue.py hand                  the same beside loops with the technique written in
 
@@ -16,11 +16,12 @@ import functools
 import importlib
 import io
 import json
+import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ SAMPLES = 2500
 #: Shorter than the demos' own: by then the plain runs have collapsed on all seeds, and hours become fewer.
 STEPS = {"ring": 2000, "grid": 3000, "digits": 1500, "stacked_digits": 1000}
 PLAIN = "plain"
+SEEDS = 5
 
 
 def train(demo: str, technique: str, *, seed: int, steps: int) -> torch.nn.Module:
@@ -107,7 +109,7 @@ def reader() -> DigitReader:
 
 
 @app.command()
-def effect(out: Path, demos: str = "ring,grid,digits,stacked_digits", seeds: int = 5, only: str = "") -> None:
+def effect(out: Path, demos: str = "ring,grid,digits,stacked_digits", seeds: int = SEEDS, only: str = "") -> None:
     """Train each demo under each technique; what FILE has already is not trained again."""
     torch.set_num_threads(1)
     lines = out.read_text().splitlines() if out.exists() else []
@@ -127,31 +129,53 @@ def effect(out: Path, demos: str = "ring,grid,digits,stacked_digits", seeds: int
 
 
 @app.command()
-def table(path: Path) -> None:
-    """Medians over seeds, ranges of the modes; sorted by modes and then coverage, the plain run first."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for demo in dict.fromkeys(line["demo"] for line in lines):
-        show(("technique", "seeds", f"modes ({demo})", "in a mode", "reverse KL", "coverage", "null"))
-        rows = {}
-        for technique in dict.fromkeys(line["technique"] for line in lines):
-            mine = [line for line in lines if (line["demo"], line["technique"]) == (demo, technique)]
-            if mine and "refused" not in mine[0]:
-                rows[technique] = (mine, {key: statistics.median(line[key] for line in mine) for key in FIELDS})
-        best = sorted(rows, key=lambda name: (name != PLAIN, -rows[name][1]["modes"], -rows[name][1]["coverage"]))
-        for name in best:
-            mine, middle = rows[name]
-            low, high = (pick(line["modes"] for line in mine) for pick in (min, max))
-            modes = f"{middle['modes']:g} ({low}–{high}) of {mine[0]['of']}"
-            inside = f"{middle['high_quality']:.2f}" if "digits" not in demo else ""
-            rest = (f"{middle[key]:.2f}" for key in ("reverse_kl", "coverage", "null"))
-            show((name, len(mine), modes, inside, *rest))
-        refused = [line for line in lines if line["demo"] == demo and "refused" in line and line["seed"] == 0]
-        for line in refused:
-            print(f"\nrefused: {line['technique']}: {line['refused']}")
-        print()
+def table(paths: list[Path]) -> None:
+    """A row for each technique, medians over seeds; the plain run first, then by the mean share of modes."""
+    lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    demos = [demo for demo in STEPS if any(line["demo"] == demo for line in lines)]
+    rows = {}
+    for technique in dict.fromkeys(line["technique"] for line in lines):
+        mine = [[line for line in lines if (line["demo"], line["technique"]) == (demo, technique)] for demo in demos]
+        shares = [statistics.median(line["modes"] / line["of"] for line in seeds) for seeds in mine if whole(seeds)]
+        rows[technique] = (statistics.mean(shares) if shares else -1.0, mine)
+    show(("technique", *demos))
+    show(["---"] * (1 + len(demos)))
+    for name in sorted(rows, key=lambda name: (name != PLAIN, -rows[name][0])):
+        show((f"`{name}`" if name != PLAIN else name, *map(cell, rows[name][1])))
+    for demo in demos:
+        null = statistics.median(line["null"] for line in lines if line["demo"] == demo and "null" in line)
+        seeds = sorted({sum(whole([line]) for line in s) for _, mine in rows.values() for s in mine if whole(s)})
+        print(f"{demo}: coverage of held-out data {null:.2f}; seeds {seeds[0]} to {seeds[-1]}")
+    for reason, names in sorted(refusals(lines).items()):
+        print(f"refused: {', '.join(sorted(names))}: {reason}")
 
 
-FIELDS = ("modes", "high_quality", "reverse_kl", "coverage", "null")
+def whole(seeds: list[dict[str, Any]]) -> bool:
+    """Whether there are trainings, and none was refused."""
+    return bool(seeds) and "refused" not in seeds[0]
+
+
+def cell(seeds: list[dict[str, Any]]) -> str:
+    """Modes, their range, share of samples inside a mode, reverse KL, coverage; of n seeds where they are not five."""
+    if not whole(seeds):
+        return "refused" if seeds else ""
+    modes = sorted(line["modes"] for line in seeds)
+    kl = statistics.median(line["reverse_kl"] if line["modes"] else math.inf for line in seeds)
+    parts = [f"**{statistics.median(modes):g}** ({modes[0]}–{modes[-1]})"]
+    if not math.isnan(seeds[0]["high_quality"]):
+        parts.append(f"{statistics.median(line['high_quality'] for line in seeds):.2f}")
+    parts += [f"{kl:.2f}", f"{statistics.median(line['coverage'] for line in seeds):.2f}"]
+    return " / ".join(parts) + (f" [{len(seeds)}]" if len(seeds) != SEEDS else "")
+
+
+def refusals(lines: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Techniques and demos by the sentence that they were refused with, its own name taken out."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        if "refused" in line:
+            reason = line["refused"].replace(line["technique"], "it")
+            found.setdefault(reason, set()).add(f"{line['technique']} ({line['demo']})")
+    return found
 
 
 # -- cost ----------------------------------------------------------------------------------------------------
@@ -203,42 +227,42 @@ BY_HAND: dict[str, tuple[str, dict[str, Any]]] = {
     "feature_matching": ("feature_matching", {"weight": 1.0}),
     "label_smoothing": ("label_smoothing", {}),
     "hinge": ("hinge", {}),
+    "non_saturating": ("non_saturating", {}),
+    "wgan": ("wgan", {"c": 0.01}),
     "lsgan": ("lsgan", {"a": 0.0, "b": 1.0, "c": 1.0}),
     "rpgan_r1_r2": ("rpgan_r1_r2:gamma=0.5", {"gamma": 0.5}),
 }
 
 
 @app.command()
-def hand(rounds: int = 7, width: int = 256, rows: int = 128, steps: int = 60, only: str = "") -> None:
+def hand(rounds: int = 7, width: int = 256, rows: int = 128, steps: int = 300, only: str = "") -> None:
     """Under gandiag and written in by hand, each over the plain loop, in turn; the tests' loop with wider nets."""
     loops = importlib.import_module("helpers.gan_loops")
     torch.set_num_threads(1)
     loops.WIDTH = width
     show(("technique", "under gandiag", "by hand", "one over the other"))
-    for name, (technique, settings) in BY_HAND.items():
+    for name, (text, settings) in BY_HAND.items():
         if only not in name:
             continue
         by_hand = importlib.import_module(f"techniques.test_{name}").ByHand
 
-        def run(how: str, technique: str = technique, by_hand: Any = by_hand, settings: Any = settings) -> float:
+        def run(technique: str, steps: int, text: str = text, by_hand: Any = by_hand, settings: Any = settings) -> None:
             script = loops.script(d=lambda: loops.D(sigmoid=True), data=lambda: loops.ring(rows=rows, steps=steps))
             with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                if how == "gandiag":
-                    loops.watched(loops.dcgan, script, [technique], Path(folder))
+                if technique == "gandiag":
+                    loops.watched(loops.dcgan, script, [text], Path(folder))
                 else:
-                    loops.train(loops.dcgan, script, by_hand(**settings) if how == "hand" else None)
-                return time.perf_counter() - start
+                    loops.train(loops.dcgan, script, by_hand(**settings) if technique == "hand" else None)
 
-        seconds = [{how: run(how) for how in ("plain", "hand", "gandiag")} for _ in range(rounds + 1)][1:]
+        seconds = [{how: taken(run, steps, how) for how in (PLAIN, "hand", "gandiag")} for _ in range(rounds + 1)][1:]
         cells = []
-        for one, other in (("gandiag", "plain"), ("hand", "plain"), ("gandiag", "hand")):
+        for one, other in (("gandiag", PLAIN), ("hand", PLAIN), ("gandiag", "hand")):
             found = sorted(s[one] / s[other] for s in seconds)
             cells.append(f"{statistics.median(found):.2f} ({found[0]:.2f}–{found[-1]:.2f})")
         show((name, *cells))
 
 
-def show(cells: tuple[object, ...]) -> None:
+def show(cells: Iterable[object]) -> None:
     """A row of a Markdown table, at once."""
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from gandiag.errors import TechniqueRefused
 from gandiag.interventions.margins import Margins
-from gandiag.interventions.own_loss import FITTED_TO, ScriptLoss, at_logits
+from gandiag.interventions.own_loss import FITTED_TO, LOOK_AGAIN, ScriptLoss, at_logits
 
 Loss = Callable[[Tensor], Tensor]
 #: name: the family, the loss of each real and of each fake sample at the logits.
@@ -59,6 +59,32 @@ def test_a_loss_is_read_off_its_gradient(name: str) -> None:
     assert own.family == family
     for read, true in ((own.real, real), (own.fake, fake)):
         torch.testing.assert_close(slopes(read, logits), slopes(true, logits), rtol=1e-9, atol=1e-12)
+
+
+SURE: dict[str, tuple[str, Loss, Loss]] = {
+    "logits": LOSSES["cross-entropy"],
+    "logits, weighted": LOSSES["smoothed, weighted"],
+    "probabilities": (
+        "bce",
+        lambda p: functional.binary_cross_entropy(p, torch.ones_like(p), reduction="none"),
+        lambda p: functional.binary_cross_entropy(p, torch.zeros_like(p), reduction="none"),
+    ),
+    "squares of probabilities": ("least_squares_of_probability", lambda p: (p - 1) ** 2, lambda p: p**2),
+}
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_a_sure_d_has_no_other_loss(name: str) -> None:
+    """In single precision the gradient of a D that is sure of itself is rounding; that does not end the training."""
+    family, *losses = SURE[name]
+    own, generator = ScriptLoss(), torch.Generator().manual_seed(0)
+    for step in range(4 * LOOK_AGAIN):
+        for side, loss, sign in zip(("real", "fake"), losses, (1, -1), strict=True):
+            logits = sign * ((0 if step < FITTED_TO else 15) + 2 * torch.randn(64, 1, generator=generator))
+            output = logits.float().sigmoid() if "probabilities" in name else logits.float()
+            slope = slopes(loss, output)
+            own.show(side, *at_logits(output, slope, probability="probabilities" in name), name="replay")
+    assert own.family == family
 
 
 def test_small_spreads_tell_families_apart() -> None:
