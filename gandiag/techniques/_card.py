@@ -18,7 +18,8 @@ class Card:
         treats: finding code -> how strong the evidence is that it helps, 0..1.
         source: author, year, arXiv id, equation.
         seams: where it acts, of "networks", "d_input", "gradients", "optimizer", "after_step".
-        cost: time of a training step over the plain step's; an estimate until measured.
+        cost: time of a training step over that of the same loop watched without techniques, measured on the ring and
+            the digits demo (docs/benchmarks.md); other networks differ.
         cautions: what can go wrong, one sentence each.
         conflicts: techniques that must not be on at the same time. Of two that take the losses over, or that step the
             same optimizer, one is refused anyway and need not be named.

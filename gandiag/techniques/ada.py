@@ -118,7 +118,7 @@ def recolored(
         treats={"GD201": 0.45, "GD203": 0.2, "GD101": 0.2},
         source="Karras et al. 2020, arXiv:2006.06676, section 3 and appendix B",
         seams=("d_input", "gradients"),
-        cost=1.3,
+        cost=2.55,
         data=("images",),
         cautions=(
             "for images (n, c, h, w) only, with values about -1 to 1",

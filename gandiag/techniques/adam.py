@@ -18,7 +18,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD203": 0.4, "GD105": 0.25, "GD301": 0.2},
         source="Kingma and Ba 2015, arXiv:1412.6980; the betas: Radford et al. 2016, arXiv:1511.06434, section 4",
         seams=("optimizer",),
-        cost=1.0,
+        cost=1.1,
         cautions=(
             "torch's own default of beta1 = 0.9 is what it is meant against; on a script that has 0.5 it does nothing",
             "a learning rate that suits SGD is ten to a hundred times too large for Adam: then give lr",

@@ -29,7 +29,7 @@ def accuracy(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Ten
         treats={"GD201": 0.3},
         source="Wu et al. 2016 (3D-GAN), arXiv:1610.07584, section 3",
         seams=("optimizer",),
-        cost=1.02,
+        cost=1.05,
         cautions=(
             "weak evidence: ganhacks, section 11, warns that balancing by statistics was tried by all and is hard",
             "zero must divide D's logits: for cross-entropy and hinge, not for Wasserstein or least squares",

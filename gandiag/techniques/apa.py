@@ -28,7 +28,7 @@ def overfitting(real_logits: Float[Tensor, ...]) -> Float[Tensor, ""]:
         treats={"GD201": 0.4, "GD105": 0.35, "GD203": 0.2},
         source="Jiang et al. 2021, arXiv:2111.06849, Eq. 3 and section 3.2",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.65,
         cautions=(
             "it deceives D: with much data it costs quality",
             "with a conditional D the deceiving fakes get the labels of the real samples whose place they take",

@@ -30,7 +30,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD201": 0.35, "GD101": 0.15, "GD203": 0.15},
         source="Zhao et al. 2020, arXiv:2006.02595 (both sides augmented); the ranges are those of image classifiers",
         seams=("d_input",),
-        cost=1.2,
+        cost=1.9,
         data=("images",),
         cautions=(
             "for images (n, c, h, w) only",

@@ -53,7 +53,7 @@ class Statistics:
         treats={"GD104": 0.35, "GD201": 0.15},
         source="Radford et al. 2016, arXiv:1511.06434, section 3; Ioffe and Szegedy 2015, arXiv:1502.03167, Alg. 1",
         seams=("networks",),
-        cost=1.2,
+        cost=1.15,
         cautions=(
             "in D it mixes the samples of a batch: no gradient penalty on D's slope (r1, r2, rpgan_r1_r2, wgan_gp, "
             "wgan_lp, dragan, gradient_penalty) must be on beside role=d",

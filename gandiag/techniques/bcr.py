@@ -41,7 +41,7 @@ def inconsistency(logits: Float[Tensor, ...], changed: Float[Tensor, ...]) -> Fl
         treats={"GD201": 0.35, "GD203": 0.25, "GD101": 0.2},
         source="Zhao et al. 2021, arXiv:2002.04724",
         seams=("gradients",),
-        cost=2.0,
+        cost=2.4,
         data=("images",),
         cautions=(
             "for images (n, c, h, w) only",

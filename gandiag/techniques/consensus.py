@@ -18,7 +18,7 @@ from gandiag.techniques.base import BATCH_COUPLED, Card, Latent, Technique, posi
         treats={"GD203": 0.5, "GD105": 0.3},
         source="Mescheder et al. 2017, arXiv:1705.10461, Eq. 12",
         seams=("gradients",),
-        cost=4.0,
+        cost=4.5,
         cautions=(
             "it is drawn to any point where gradients are small, the bad ones included",
             "needs operations in both nets that can be differentiated twice",

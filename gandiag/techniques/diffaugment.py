@@ -54,7 +54,7 @@ def cut_out(x: Float[Tensor, "n c h w"], *, ratio: float, generator: torch.Gener
         treats={"GD201": 0.45, "GD101": 0.2, "GD203": 0.2},
         source="Zhao et al. 2020, arXiv:2006.10738, and the authors' DiffAugment_pytorch.py",
         seams=("d_input",),
-        cost=1.15,
+        cost=1.6,
         data=("images",),
         cautions=(
             "for images (n, c, h, w) only, with values about -1 to 1",

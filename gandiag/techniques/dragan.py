@@ -36,7 +36,7 @@ def around(x: Float[Tensor, "n ..."], *, c: float, generator: torch.Generator) -
         treats={"GD203": 0.35, "GD201": 0.4, "GD301": 0.4, "GD104": 0.3, "GD101": 0.25, "GD105": 0.25},
         source="Kodali et al. 2017, arXiv:1705.07215",
         seams=("gradients",),
-        cost=1.7,
+        cost=1.55,
         cautions=(
             "a slope of one at the data keeps D moving at the equilibrium: r1 asks for zero, and converges",
             "c must be small against the distance between modes",

@@ -31,7 +31,7 @@ def dropped(x: Float[Tensor, ...], *, p: float, generator: torch.Generator) -> F
         treats={"GD201": 0.3},
         source="Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014, JMLR 15",
         seams=("networks",),
-        cost=1.7,
+        cost=1.6,
         cautions=(
             "it weakens D: where D is the weaker one already, it harms",
             "a gradient penalty on a D with dropout is one at the slope of a random part of D, and is noisier for it",

@@ -19,7 +19,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD203": 0.35, "GD105": 0.2},
         source="Yazici et al. 2019, arXiv:1806.04498",
         seams=("after_step",),
-        cost=1.02,
+        cost=1.15,
         cautions=(
             "smooths the output, not the training: samples drawn with the averaged weights improve, G itself does not",
             "the averaged weights are written to the run directory; load them into a copy of G to sample",

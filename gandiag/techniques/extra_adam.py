@@ -20,7 +20,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD203": 0.45, "GD105": 0.3},
         source="Gidel et al. 2019, arXiv:1802.10551, Algorithm 4",
         seams=("optimizer",),
-        cost=1.05,
+        cost=1.1,
         cautions=(
             "every second step only looks ahead: the weights advance half as often, unless past=1",
             "after an odd step, or any step with past=1, the networks hold the point looked at, not the one kept",

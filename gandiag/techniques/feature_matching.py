@@ -26,7 +26,7 @@ def feature_gap(*, real: Float[Tensor, "n f"], fake: Float[Tensor, "m f"]) -> Fl
         treats={"GD201": 0.4, "GD203": 0.4, "GD105": 0.3, "GD104": 0.2},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.1",
         seams=("gradients",),
-        cost=1.3,
+        cost=1.5,
         cautions=("matches means only: it pulls towards the data's centre as a whole, not into each mode",),
         snippet="""\
 gap = (features(x_real).detach().mean(0) - features(G(z)).mean(0)).square().sum()  # D's penultimate layer

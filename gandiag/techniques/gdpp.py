@@ -68,7 +68,7 @@ def diversity_gap(*, real: Float[Tensor, "n f"], fake: Float[Tensor, "n f"]) -> 
         treats={"GD101": 0.4, "GD104": 0.3, "GD103": 0.25, "GD105": 0.2},
         source="Elfeki et al. 2019, arXiv:1812.00068, section 3",
         seams=("gradients",),
-        cost=2.0,
+        cost=2.65,
         cautions=(
             "two eigendecompositions of batch x batch at each of G's steps: time grows with the cube of the batch, and "
             "on a GPU they wait for the device",

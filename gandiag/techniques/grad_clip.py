@@ -16,7 +16,7 @@ from gandiag.techniques.base import Card, Technique, positive, technique
         treats={"GD301": 0.6, "GD303": 0.5},
         source="Pascanu et al. 2013, arXiv:1211.5063, section 3.2",
         seams=("gradients",),
-        cost=1.03,
+        cost=1.15,
         cautions=("treats the symptom, not the cause",),
         snippet="""\
 torch.nn.utils.clip_grad_norm_(D.parameters(), {max_norm})   # before optimizer_d.step()

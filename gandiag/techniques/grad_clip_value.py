@@ -16,7 +16,7 @@ from gandiag.techniques.base import Card, Technique, positive, technique
         treats={"GD301": 0.5, "GD303": 0.4},
         source="Mikolov 2012, thesis; reported by Pascanu et al. 2013, arXiv:1211.5063",
         seams=("gradients",),
-        cost=1.03,
+        cost=1.2,
         cautions=(
             "treats the symptom, not the cause",
             "turns the direction of the gradient, as the elements beyond the bound lose more than the others",

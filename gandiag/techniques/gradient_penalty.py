@@ -17,7 +17,7 @@ from gandiag.techniques.wgan_gp import between, slope_distance
         treats={"GD201": 0.4, "GD301": 0.45, "GD203": 0.3, "GD101": 0.25, "GD104": 0.25},
         source="Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3; with other losses: Fedus et al. 2018, arXiv:1710.08446",
         seams=("gradients",),
-        cost=1.7,
+        cost=1.75,
         cautions=(
             "a slope of one keeps D moving at the equilibrium: r1 asks for zero, and converges",
             "needs operations in D that can be differentiated twice",

@@ -32,7 +32,7 @@ def hinge_g(*, fake: Float[Tensor, ...]) -> Float[Tensor, ""]:
         treats={"GD201": 0.35, "GD301": 0.3, "GD203": 0.2},
         source="Lim and Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, Eq. 16 and 17",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.35,
         cautions=(
             "nothing in it keeps D's slope bounded: it is at home with spectral_norm",
             "no remedy for missing modes by itself",

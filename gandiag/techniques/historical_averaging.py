@@ -28,7 +28,7 @@ def distance(weights: Sequence[Float[Tensor, ...]], means: Sequence[Float[Tensor
         treats={"GD203": 0.3, "GD105": 0.2},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.3",
         seams=("gradients",),
-        cost=1.15,
+        cost=1.55,
         cautions=(
             "shown on games of a few numbers; in networks it is rarely used",
             "the mean moves ever more slowly, so that it holds a long training back: lower the strengths then",

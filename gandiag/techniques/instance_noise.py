@@ -18,7 +18,7 @@ from gandiag.techniques.base import Card, Technique, positive, technique
         treats={"GD201": 0.6, "GD203": 0.3, "GD105": 0.25},
         source="Sønderby et al. 2016, arXiv:1610.04490; Arjovsky and Bottou 2017, arXiv:1701.04862",
         seams=("d_input",),
-        cost=1.02,
+        cost=1.05,
         cautions=(
             "blurs modes that are narrower than std",
             "the paper anneals it to zero; here it is constant unless anneal says in how many of D's steps",

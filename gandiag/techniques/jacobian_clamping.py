@@ -36,7 +36,7 @@ def clamping_loss(q: Float[Tensor, " n"], *, low: float, high: float) -> Float[T
         treats={"GD104": 0.3, "GD103": 0.2, "GD301": 0.2},
         source="Odena et al. 2018, arXiv:1802.08768, Algorithm 1",
         seams=("gradients",),
-        cost=1.7,
+        cost=1.8,
         cautions=(
             "the bounds are in the units of samples over those of latents: 1 and 20 are the paper's, for images of -1 "
             "to 1 and 128 latents",

@@ -28,7 +28,7 @@ def absolutes(weights: Sequence[Float[Tensor, ...]]) -> Float[Tensor, ""]:
         treats={"GD301": 0.25, "GD201": 0.2},
         source="Tibshirani 1996, Journal of the Royal Statistical Society B 58",
         seams=("gradients",),
-        cost=1.05,
+        cost=1.3,
         cautions=(
             "pulls small weights as hard as large ones: too strong, it silences whole channels",
             "with Adam, whose steps do not grow with the gradient, it weighs more than its number says",

@@ -28,7 +28,7 @@ def half_squares(weights: Sequence[Float[Tensor, ...]]) -> Float[Tensor, ""]:
         treats={"GD301": 0.35, "GD303": 0.25, "GD201": 0.2},
         source="Krogh and Hertz 1991, A simple weight decay can improve generalization, NeurIPS 4",
         seams=("gradients",),
-        cost=1.05,
+        cost=1.25,
         cautions=(
             "does nothing but raise the effective learning rate of weights that a normalisation divides by their size "
             "(spectral or weight norm, or a batch norm right after them)",

@@ -27,7 +27,7 @@ def smoothing_term(logits: Float[Tensor, ...], *, target: float) -> Float[Tensor
         treats={"GD201": 0.5, "GD203": 0.2},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.4",
         seams=("gradients",),
-        cost=1.4,
+        cost=1.3,
         cautions=("for binary cross-entropy only", "the fakes' target stays 0: smoothing it makes G reinforce itself"),
         conflicts=("rpgan_r1_r2", "wgan_gp"),
         suits=("bce",),

@@ -28,7 +28,7 @@ def natural_step(slope: Float[Tensor, "n ..."], *, alpha: float, beta: float) ->
         treats={"GD203": 0.35, "GD105": 0.25, "GD101": 0.2},
         source="Wu et al. 2019, arXiv:1912.00953, Eq. 10",
         seams=("networks",),
-        cost=2.0,
+        cost=1.5,
         cautions=(
             "no gradient flows through the step itself, which the paper has: where a script draws its fakes before D's "
             "step, as most do, that graph would be of weights that are gone",

@@ -20,7 +20,7 @@ from gandiag.techniques.base import Card, Inside, Technique, positive, technique
         treats={"GD104": 0.2, "GD103": 0.2},
         source="advice of practice: Chintala et al. 2016, github.com/soumith/ganhacks, section 13",
         seams=("networks",),
-        cost=1.2,
+        cost=1.25,
         cautions=(
             "the evidence is thin",
             "G in eval mode makes samples without it, which vary less than those that D has seen",

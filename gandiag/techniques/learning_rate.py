@@ -17,7 +17,7 @@ from gandiag.techniques.base import Card, Technique, positive, technique
         treats={"GD203": 0.35, "GD301": 0.4, "GD303": 0.35, "GD105": 0.25},
         source="Mescheder et al. 2017, arXiv:1705.10461, section 3 (convergence needs small enough steps); practice",
         seams=("optimizer",),
-        cost=1.0,
+        cost=1.15,
         cautions=(
             "a smaller rate hides a game that does not converge as often as it cures it: look again after as many "
             "times more steps",

@@ -59,7 +59,7 @@ class MovingAverage:
         treats={"GD201": 0.35, "GD203": 0.25, "GD101": 0.15},
         source="Tseng et al. 2021, arXiv:2104.03310, section 3; code: google/lecam-gan",
         seams=("gradients",),
-        cost=1.4,
+        cost=1.7,
         cautions=(
             "made for small data sets, whose samples D learns by heart; with plenty of data it gains little",
             "needs logits that have a zero: relativistic losses have none",

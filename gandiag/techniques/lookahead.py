@@ -18,7 +18,7 @@ from gandiag.techniques.base import Beside, Card, Technique, positive, technique
         treats={"GD203": 0.45, "GD105": 0.3},
         source="Chavdarova et al. 2021, arXiv:2006.14567, Algorithm 1",
         seams=("after_step",),
-        cost=1.03,
+        cost=1.05,
         cautions=(
             "between two pulls the networks hold the fast weights: sample right after a pull",
             "the slow weights are not in the script's checkpoints: a resumed run starts them from the fast ones",

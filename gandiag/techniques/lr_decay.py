@@ -33,7 +33,7 @@ def decay(step: int, *, after: int, over: int, to: float, shape: str) -> float:
         treats={"GD203": 0.35, "GD105": 0.25},
         source="Zhu et al. 2017, arXiv:1703.10593, section 4; Loshchilov and Hutter 2017, arXiv:1608.03983, Eq. 5",
         seams=("optimizer",),
-        cost=1.0,
+        cost=1.1,
         cautions=(
             "over must fit the length of the training: beyond its end the rates stay at `to`, and at 0 nothing learns",
             "on top of a scheduler of the script's both decays are multiplied",

@@ -38,7 +38,7 @@ def least_squares_g(*, fake: Float[Tensor, ...], c: float) -> Float[Tensor, ""]:
         treats={"GD201": 0.4, "GD203": 0.2, "GD301": 0.2},
         source="Mao et al. 2017, arXiv:1611.04076, Eq. 2 and 9",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.35,
         cautions=(
             "no remedy for missing modes: it covers no more of them than cross-entropy does",
             "G's pull grows with the distance of D's output from c, so a D that runs away pulls hard",

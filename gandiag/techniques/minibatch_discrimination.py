@@ -34,7 +34,7 @@ def closeness(features: Float[Tensor, "n f"], kernel: Float[Tensor, "f kernels d
         treats={"GD104": 0.5, "GD101": 0.35, "GD103": 0.35, "GD105": 0.3},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.2",
         seams=("networks",),
-        cost=5.0,
+        cost=8.3,
         cautions=(
             "time and memory grow with the square of the batch: a step of two small networks takes several times as "
             "long at 128 samples; beside large networks it is hardly seen",

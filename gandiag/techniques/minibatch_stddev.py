@@ -44,7 +44,7 @@ def group_stddev(features: Float[Tensor, "n ..."], *, group: int) -> Float[Tenso
         treats={"GD104": 0.45, "GD101": 0.3, "GD103": 0.3, "GD105": 0.2},
         source="Karras et al. 2018, arXiv:1710.10196, section 3; groups: Karras et al. 2020, arXiv:1912.04958",
         seams=("networks",),
-        cost=1.2,
+        cost=1.7,
         cautions=(
             "one number for a group is little: a G that varies what does not matter, such as brightness, satisfies it",
             "its weight is trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack it",

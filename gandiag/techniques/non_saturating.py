@@ -37,7 +37,7 @@ def non_saturating_g(*, fake: Float[Tensor, ...]) -> Float[Tensor, ""]:
         treats={"GD201": 0.45},
         source="Goodfellow et al. 2014, arXiv:1406.2661, section 3",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.45,
         cautions=(
             "changes nothing where G's loss is cross-entropy with the target 1, which is this loss already",
             "drops modes more than minimax does: it cures a G that does not learn, not one that lacks variety",

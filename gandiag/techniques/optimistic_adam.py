@@ -19,7 +19,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD203": 0.45, "GD105": 0.3},
         source="Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1",
         seams=("optimizer",),
-        cost=1.05,
+        cost=1.2,
         cautions=(
             "proved to end cycles in bilinear games; with networks and small batches the gain is smaller",
             "a learning rate that suits SGD is far too large: then give lr",

@@ -33,7 +33,7 @@ def overlap(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, ""]:
         treats={"GD301": 0.2},
         source="Brock et al. 2019 (BigGAN), arXiv:1809.11096, Eq. 3",
         seams=("gradients",),
-        cost=1.1,
+        cost=1.45,
         cautions=(
             "made for G, so that it can be sampled with truncated latents; against lost modes nothing was shown",
             "the authors' PyTorch code leaves it off by default, and where on it takes half the gradient of Eq. 3",

@@ -28,7 +28,7 @@ def pack(x: Float[Tensor, "n ..."], m: int) -> Float[Tensor, "packs m ..."]:
         treats={"GD101": 0.8, "GD104": 0.8, "GD105": 0.6, "GD103": 0.3},
         source="Lin et al. 2018, arXiv:1712.04086",
         seams=("networks",),
-        cost=1.1,
+        cost=1.25,
         cautions=(
             "the batch size should be divisible by m",
             "the added weights have an optimizer of gandiag's own, set as D's is; the script's checkpoints lack them",

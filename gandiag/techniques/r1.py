@@ -32,7 +32,7 @@ def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack
         treats={"GD203": 0.8, "GD105": 0.6, "GD201": 0.65, "GD301": 0.5, "GD101": 0.35, "GD104": 0.35},
         source="Mescheder et al. 2018, arXiv:1801.04406, Eq. 9",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.65,
         cautions=(
             "gamma depends on the data: it grows with the resolution; try x4 and /4 before giving up",
             "too large a gamma costs diversity",

@@ -17,7 +17,7 @@ from gandiag.techniques.r1 import squared_slope
         treats={"GD203": 0.5, "GD301": 0.5, "GD105": 0.4, "GD201": 0.4, "GD101": 0.25, "GD104": 0.25},
         source="Mescheder et al. 2018, arXiv:1801.04406, Eq. 10",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.75,
         cautions=(
             "gamma depends on the data: it grows with the resolution; try x4 and /4 before giving up",
             "r1 is the usual choice of the two; R3GAN needs both",

@@ -33,7 +33,7 @@ def ragan_g(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tens
         treats={"GD201": 0.35, "GD203": 0.2, "GD101": 0.2, "GD104": 0.2},
         source="Jolicoeur-Martineau 2018, arXiv:1807.00734, Algorithm 2",
         seams=("gradients",),
-        cost=1.7,
+        cost=2.3,
         cautions=(
             "the evidence is on sample quality; that it covers more modes is not shown: rpgan_r1_r2 is for that",
             "logits have no zero any more: only their differences mean something",

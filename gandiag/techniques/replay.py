@@ -58,7 +58,7 @@ class Pool:
         treats={"GD203": 0.4, "GD105": 0.35},
         source="Shrivastava et al. 2017, arXiv:1612.07828, section 2.3",
         seams=("gradients",),
-        cost=1.5,
+        cost=1.85,
         cautions=(
             "old fakes are no samples of the present G: a D that compares the samples of a batch sees a mixture",
             "fakes are stored without their labels: with a conditional D their labels are those of the new ones",

@@ -18,7 +18,7 @@ from gandiag.techniques.rpgan_r1_r2 import rpgan_d, rpgan_g
         treats={"GD101": 0.4, "GD104": 0.35, "GD105": 0.3, "GD201": 0.35},
         source="Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang et al. 2024 (R3GAN), arXiv:2501.05441, section 2",
         seams=("gradients",),
-        cost=1.7,
+        cost=2.05,
         cautions=(
             "without a penalty on D's slope it need not converge: turn on r1 and r2 with it, or use rpgan_r1_r2",
             "logits have no zero any more: only their differences mean something",

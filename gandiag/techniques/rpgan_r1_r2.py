@@ -41,7 +41,7 @@ def rpgan_g(*, real: Float[Tensor, ...], fake: Float[Tensor, ...]) -> Float[Tens
         },
         source="Huang et al. 2024 (R3GAN), arXiv:2501.05441, section 2",
         seams=("gradients",),
-        cost=2.5,
+        cost=2.4,
         cautions=(
             "replaces the script's adversarial losses: their printed values no longer say what is trained",
             "gamma depends on the data; R3GAN uses 0.05 on CIFAR-10 and 150 at 256x256",

@@ -19,7 +19,7 @@ from gandiag.techniques.base import Card, Technique, technique
         treats={"GD201": 0.25},
         source="Chintala et al. 2016, ganhacks, section 9 (SGD for D, Adam for G): practice, no paper",
         seams=("optimizer",),
-        cost=1.0,
+        cost=1.05,
         cautions=(
             "a learning rate that suits Adam is ten to a hundred times too small for SGD: then give lr",
             "the evidence is a rule of thumb and forum reports",

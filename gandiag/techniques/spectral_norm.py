@@ -44,7 +44,7 @@ def power_iteration(
         treats={"GD301": 0.8, "GD201": 0.6, "GD203": 0.5, "GD303": 0.5, "GD101": 0.3, "GD104": 0.3, "GD105": 0.4},
         source="Miyato et al. 2018, arXiv:1802.05957, Algorithm 1",
         seams=("networks",),
-        cost=1.1,
+        cost=1.65,
         cautions=(
             "D's learning rate may have to be raised",
             "the script's checkpoints keep the weights before normalisation",

@@ -54,7 +54,7 @@ class _Spectrum:
         treats={"GD101": 0.4, "GD104": 0.4, "GD105": 0.35, "GD201": 0.4, "GD203": 0.35, "GD301": 0.5, "GD303": 0.35},
         source="Liu et al. 2019, arXiv:1908.10999, section 4",
         seams=("networks",),
-        cost=1.6,
+        cost=4.6,
         cautions=(
             "a singular value decomposition of each weight of D at each forward: for wide layers raise every",
             "D's learning rate may have to be raised",

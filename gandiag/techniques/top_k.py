@@ -36,7 +36,7 @@ def best(logits: Float[Tensor, "n ..."], k: int, *, pack: int, rows: int) -> Flo
         treats={"GD203": 0.2},
         source="Sinha et al. 2020, arXiv:2002.06224",
         seams=("gradients",),
-        cost=1.15,
+        cost=1.1,
         cautions=(
             "raises the quality of samples, not the number of modes: what D finds worst may be a mode being born",
             "reads D's score as higher for real samples; a script that swaps the labels trains on the worst",

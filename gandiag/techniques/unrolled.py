@@ -18,7 +18,7 @@ from gandiag.techniques.base import Batch, Card, Technique, positive, technique
         treats={"GD101": 0.6, "GD104": 0.6, "GD203": 0.6, "GD105": 0.45},
         source="Metz et al. 2017, arXiv:1611.02163, Eq. 7 to 10",
         seams=("gradients",),
-        cost=8.0,
+        cost=6.1,
         cautions=(
             "a step of G costs as many double backward passes through D as there are steps, in time and in memory",
             "the steps are plain gradient descent, Eq. 7; the paper's experiments unroll D's Adam, which moves farther",

@@ -35,7 +35,7 @@ def clamp_weights(nets: list[nn.Module], *, c: float) -> None:
         treats={"GD201": 0.35, "GD104": 0.3, "GD101": 0.2, "GD203": 0.2},
         source="Arjovsky et al. 2017, arXiv:1701.07875, Algorithm 1",
         seams=("gradients", "after_step"),
-        cost=1.5,
+        cost=1.45,
         cautions=(
             "clipping is a poor bound: it makes D simple and its gradients tiny or huge; wgan_gp has replaced it",
             "the paper takes five D steps for each of G's, and RMSprop at 5e-5: momentum, Adam's too, is unstable here",

@@ -50,7 +50,7 @@ def between(
         treats={"GD201": 0.45, "GD301": 0.5, "GD101": 0.4, "GD104": 0.5, "GD105": 0.4, "GD203": 0.4},
         source="Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3",
         seams=("gradients",),
-        cost=2.0,
+        cost=2.4,
         cautions=(
             "with one D step for each G step the critic may be too far from optimal; the paper takes five",
             "the losses that the script prints no longer say what is trained",

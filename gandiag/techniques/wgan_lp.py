@@ -29,7 +29,7 @@ def slope_excess(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack:
         treats={"GD201": 0.45, "GD301": 0.45, "GD101": 0.35, "GD104": 0.4, "GD105": 0.35, "GD203": 0.35},
         source="Petzka et al. 2018, arXiv:1709.08894",
         seams=("gradients",),
-        cost=2.0,
+        cost=2.5,
         cautions=(
             "with one D step for each G step the critic may be too far from optimal; WGAN takes five",
             "its own evidence is on toy data; on images it is close to wgan_gp",

@@ -27,7 +27,7 @@ def gap(x: Float[Tensor, "n ..."], other: Float[Tensor, "n ..."]) -> Float[Tenso
         treats={"GD104": 0.3, "GD101": 0.2, "GD105": 0.2},
         source="Zhao et al. 2020, arXiv:2002.04724, section 3.2",
         seams=("gradients",),
-        cost=2.2,
+        cost=2.55,
         cautions=(
             "G's part is negative and has no bound: with too large a weight G spreads its samples without end",
             "the step is in the units of the latents; the paper's are normal",
