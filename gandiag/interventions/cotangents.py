@@ -42,7 +42,8 @@ class Cotangents:
     def __init__(self, techniques: Sequence[Technique], observer: Observer, batches: Batches) -> None:
         # Where one logit stands for several samples, a mean over D's outputs is none over its logits.
         plain = not any(t.has("d_output") for t in techniques)
-        self._judging = [t for t in techniques if t.has("loss_at")] if plain else []
+        judging = [t for t in techniques if t.has("loss_at")] if plain else []
+        self._judging = {side: [t for t in judging if side in t.judges] for side in ("real", "fake", "g", "")}
         self._observer = observer
         self._batches = batches
         self._ends_in_sigmoid: dict[int, bool] = {}
@@ -52,7 +53,8 @@ class Cotangents:
 
     def run(self, call: Call, forward: Callable[[], Any]) -> Any:
         """D's forward, noting what goes into a sigmoid at its end."""
-        if not (self._judging and call.grad_enabled):
+        side = self._side(call)
+        if not (self._judging[side] and call.grad_enabled):
             return forward()
         if not self._ends_in_sigmoid.get(id(call.unit), True) or is_compiled(call.unit):
             output = forward()
@@ -62,7 +64,7 @@ class Cotangents:
             if type(output) is Tensor:
                 self._logits = (call, sigmoids.before(output))
         if type(output) is Tensor:  # of several, only a loss that knows them all could be put at one
-            call.changed = {}
+            call.changed, call.side = {}, side
         return output
 
     def output_noted(self, call: Call, output: Tensor) -> None:
@@ -89,13 +91,10 @@ class Cotangents:
         """What shall flow on into D in place of `gradient`; None for that itself."""
         if self._observer.in_grad or gradient.requires_grad or call.inside_grad or not self._observer.active:
             return None
-        side = self._side(call)
         assert call.changed is not None
-        total = gradient
-        for technique in self._judging:
+        total, side = gradient, call.side
+        for technique in self._judging[side]:
             name = technique.card.name
-            if side == "" or (side == "g" and not technique.has("g_loss")):
-                continue
             if name in call.changed and side != "g":  # a second pass through one output: of which of them is it all?
                 call.changed[name] = (_TWICE, call.changed[name][1])
                 continue
@@ -103,10 +102,7 @@ class Cotangents:
             weight = self._batches.weight_of(call) if weighs else logits.new_ones(())
             with torch.enable_grad(), self._observer.quiet():
                 x = logits.to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
-                loss = technique.loss_at(x, side=side, weight=weight)
-                if loss is None:
-                    continue
-                (own,) = torch.autograd.grad(loss, x)
+                (own,) = torch.autograd.grad(technique.loss_at(x, side=side, weight=weight), x)
             call.changed[name] = (side, own)
             scale = self._observer.scale
             own = (own if scale is None else own * scale.to(own.device)).to(gradient.dtype)

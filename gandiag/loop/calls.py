@@ -62,7 +62,7 @@ class Call:
         probability: the output is the result of a sigmoid.
         guessed_rows: which rows are fake where votes say so, see `votes`.
         clean: no net has touched its inputs, so the taint pass says; None without it.
-        gated, changed: for the director's use.
+        gated, side, changed: for the director's use.
         kind, phase: what it was, once a step has settled it.
         age: optimizer steps that have passed without using it.
     """
@@ -93,6 +93,7 @@ class Call:
         "plain",
         "probability",
         "seen",
+        "side",
         "sources",
         "targets",
         "unit",
@@ -114,6 +115,7 @@ class Call:
         self.frozen = False
         self.gated = False
         self.changed: dict[str, Any] | None = None
+        self.side = ""
         self.of_g = False
         self.joined = False
         self.seen: list[Tensor] = self.inputs

@@ -64,6 +64,7 @@ class Technique:
         takes_over: whether `d_loss` and `g_loss` replace the script's gradients instead of adding to them.
         reads_features: whether it calls `Critic.features`.
         reads_logits: whether it uses `Batch.real_logits` and `Batch.fake_logits`, which are None without it.
+        judges: the sides on which `loss_at` is asked: "real" and "fake" in D's step, "g" where G learns.
         reads_own_loss: whether it uses `Batch.own`, and may use those; the script's loss must be of a known family.
         pack: how many samples D judges at a time.
     """
@@ -73,6 +74,7 @@ class Technique:
     reads_features: ClassVar[bool] = False
     reads_logits: ClassVar[bool] = False
     reads_own_loss: ClassVar[bool] = False
+    judges: ClassVar[tuple[str, ...]] = ("real", "fake", "g")
     _seams: ClassVar[frozenset[str]] = frozenset()  # names of the methods that are this class's own
 
     def __init_subclass__(cls) -> None:
@@ -160,18 +162,18 @@ class Technique:
         """A 0-dim loss of `batch.fake`, or None."""
         return None
 
-    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor | None:
-        """The part of `d_loss` and `g_loss` that D's logits of one batch decide by themselves, 0-dim, or None.
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """The part of `d_loss` and `g_loss` that D's logits of one batch decide by themselves, 0-dim.
 
         Where it is given, the gradient that the script's loss sends to D's output is replaced, or added to, on its way
         through, and D runs no more often than in the script; `d_loss` and `g_loss` serve wherever that is not exact.
 
         Args:
             logits: of D's output, any shape; require a gradient.
-            side: "real" or "fake" in D's step, "g" where G learns; over the first two the parts add up to `d_loss`.
+            side: one of `judges`; over "real" and "fake" the parts add up to `d_loss`, and "g" is `g_loss`.
             weight: as `Batch.weight`.
         """
-        return None
+        raise NotImplementedError
 
     def g_gradient(self, batch: Batch, gradient: Tensor) -> Tensor:
         """A change of what flows into G: the gradient at `batch.fake`, after all `g_loss`."""

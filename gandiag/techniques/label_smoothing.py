@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -42,6 +43,7 @@ class LabelSmoothing(Technique):
         real: D's target for real samples, in (0.5, 1).
     """
 
+    judges: ClassVar[tuple[str, ...]] = ("real",)
     real: float = 0.9
 
     def check(self) -> None:
@@ -53,6 +55,6 @@ class LabelSmoothing(Technique):
         """The difference that the soft target makes, with the script's own weight on its real loss."""
         return batch.weight * smoothing_term(batch.critic(batch.real), target=self.real)
 
-    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor | None:
-        """The same, of real samples; nothing of others."""
-        return weight * smoothing_term(logits, target=self.real) if side == "real" else None
+    def loss_at(self, logits: Tensor, *, side: str, weight: Tensor) -> Tensor:
+        """The same."""
+        return weight * smoothing_term(logits, target=self.real)
