@@ -132,7 +132,9 @@ class Cotangents:
             return found
         name = technique.card.name
         if not technique.takes_over:
-            return [pair for pair in found if _changed_to(pair.real_call, name) not in ("real", _TWICE)]
+            return [
+                pair for pair in found if not (pair.real_call.kind is Kind.REAL and _changed_to(pair.real_call, name))
+            ]
         whole = all(pair.share == 1 for pair in found) and len(step.calls) == 2 * len(found)
         done = whole and all(_changed_to(call, name) == _SIDES.get(call.kind, "-") for call in step.calls)
         return [] if done else found
@@ -142,7 +144,7 @@ class Cotangents:
         if technique.takes_over or not technique.has("loss_at"):
             return []
         name = technique.card.name
-        mistaken = [call for call in step.calls if _changed_to(call, name) and call.kind not in (Kind.REAL, Kind.CAT)]
+        mistaken = [call for call in step.calls if _changed_to(call, name) and call.kind is not Kind.REAL]
         return [(call, call.changed[name][1]) for call in mistaken if call.changed]
 
 

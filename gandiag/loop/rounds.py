@@ -76,9 +76,8 @@ class Rounds(Forwards):
         self._provenance.look_at_rows(looking)
         for listener in self.listeners:
             self.guard(listener.iteration_ended, self.iteration)
-        if (
-            self.director is None
-        ):  # else every call is its business: no round is ever followed, nor what it is like learned
+        # With a director every call is its business: no round is followed, and what rounds are like is not learned.
+        if self.director is None:
             alike = self.pattern.round_ended(self._round_began)
             self._round_began = self.passes.number
             if alike and self._may_follow():

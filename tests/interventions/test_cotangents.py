@@ -90,6 +90,30 @@ def test_a_call_that_is_not_what_it_seemed_is_put_right(
         assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
 
 
+def test_a_mixed_batch_that_seemed_real_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes may say at D's step that a batch held fakes too: all rows' term goes, that of the real ones stays."""
+    side = Cotangents._side
+    monkeypatch.setattr(Cotangents, "_side", lambda self, call: side(self, call) if call.attached else "real")
+
+    def loop(s: Script, hand: Hand) -> None:
+        for real in s.batches:
+            fake = s.g(torch.randn(len(real), 2))
+            s.optimizer_d.zero_grad()
+            soft = torch.full((len(real), 1), getattr(hand, "real_target", 1.0))
+            output = s.d(torch.cat([real, fake.detach()]))
+            target = torch.cat([soft, torch.zeros(len(fake), 1)])
+            functional.binary_cross_entropy_with_logits(output, target).backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            functional.softplus(-s.d(fake)).mean().backward()
+            s.optimizer_g.step()
+
+    ours, theirs = script(), script()
+    watched(loop, ours, ["label_smoothing"], tmp_path)
+    train(loop, theirs, Smoothed())
+    assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
+
+
 @pytest.mark.parametrize("name", ["hinge", "lsgan"])
 def test_two_passes_through_one_output(name: str, tmp_path: Path) -> None:
     """A script that runs its loss backward in two halves ends where it ends with one pass; within 1e-6."""
