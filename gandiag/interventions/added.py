@@ -71,5 +71,7 @@ class Added:
         return found
 
     def _groups(self, script: Optimizer) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
+        if not self._techniques:
+            return []
         pairs = zip(script.param_groups, self.beside(script), strict=True)
         return [(group, parameters) for group, parameters in pairs if parameters]

@@ -26,6 +26,8 @@ from gandiag.techniques import Technique, parse
 
 __all__ = ["SEED", "Interventions"]
 
+_SEAMS = ("d_input", "g_input", "clip", "after_d_step", "after_g_step", "after_iteration")
+
 
 class Interventions(Director, Listener):
     """All techniques of one run, at their seams.
@@ -57,7 +59,12 @@ class Interventions(Director, Listener):
         )
         self.last = self._stepping = Stepping(self.techniques, self._added, observer, self.counts)
         self._g_matters = any(t.has("inside", "g_input", "d_term", "g_term") for t in self.techniques)
-        self._clipping = [t for t in self.techniques if t.has("clip")]
+        # Asked once: what follows runs at each call and each step.
+        self._at = {seam: [t for t in self.techniques if t.has(seam)] for seam in _SEAMS}
+        self._of_net = {
+            "d": [t for t in self.techniques if t.has("inside", "weights", "stem", "head")],
+            "g": [t for t in self.techniques if t.has("inside")],
+        }
         self._started = False
 
     def needs_roles(self) -> bool:
@@ -115,9 +122,8 @@ class Interventions(Director, Listener):
         changes = self._batches.changes.get(id(call.unit)) or guard(self._prepare, call.unit, args, kwargs, role)
         if changes is None:  # gandiag has switched itself off
             return run(call.unit, *args, **kwargs)
-        for technique in self.techniques:
-            if (role == "d" and technique.has("weights", "stem", "head")) or technique.has("inside"):
-                self.counts[technique.card.name] += 1
+        for technique in self._of_net[role]:
+            self.counts[technique.card.name] += 1
         if call.grad_enabled and call.unit.training:
             change = self._change_d_input if role == "d" else self._change_g_input
             args, kwargs = guard(change, call, args, kwargs) or (args, kwargs)
@@ -138,14 +144,14 @@ class Interventions(Director, Listener):
             self._batches.margins.backward_begins(roots)
 
     def _change_d_input(self, call: Call, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        x = samples(args, kwargs)
+        changing = self._at["d_input"]
+        x = samples(args, kwargs) if changing or self._gradients.gates else None
         if x is None:
             return args, kwargs
         new = x
-        for technique in self.techniques:
-            if technique.has("d_input"):
-                new = technique.d_input(new, generator=self._batches.generator(x.device))
-                self.counts[technique.card.name] += 1
+        for technique in changing:
+            new = technique.d_input(new, generator=self._batches.generator(x.device))
+            self.counts[technique.card.name] += 1
         if new is not x:
             first = next(i for i, seen in enumerate(call.seen) if seen.ndim >= 2)
             call.seen = [new.detach() if i == first else seen for i, seen in enumerate(call.seen)]
@@ -161,11 +167,10 @@ class Interventions(Director, Listener):
         if z is None:
             return args, kwargs
         new = z
-        for technique in self.techniques:
-            if technique.has("g_input"):
-                with unsaved():
-                    new = technique.g_input(self._batches.latent(call, new.detach()))
-                self.counts[technique.card.name] += 1
+        for technique in self._at["g_input"]:
+            with unsaved():
+                new = technique.g_input(self._batches.latent(call, new.detach()))
+            self.counts[technique.card.name] += 1
         self._gradients.made[id(call.unit)] = (call, new.detach())
         return (args, kwargs) if new is z else replace_samples(args, kwargs, new)
 
@@ -179,13 +184,13 @@ class Interventions(Director, Listener):
         if step.role in ("d", "both"):
             if step.index == 0:
                 refusals.own_penalty(self.techniques, step)
-            self._gradients.at_d(step, self._nets("d"))
+            self._gradients.at_d(step, self._nets)
         if step.role in ("g", "both"):
-            self._gradients.at_g(step, self._nets("g"))
-        if self._clipping:
+            self._gradients.at_g(step, self._nets)
+        if self._at["clip"]:
             held = [p for group in step.optimizer.param_groups for p in group["params"]]
             held += self._added.of(step.optimizer)
-            for technique in self._clipping:
+            for technique in self._at["clip"]:
                 technique.clip([p for p in held if p.grad is not None])
                 self.counts[technique.card.name] += 1
         self._stepping.prepare(step)
@@ -195,18 +200,18 @@ class Interventions(Director, Listener):
         self._stepping.finish(step)
         self._batches.margins.step_done()
         if step.role != "g":
-            self._after("after_d_step", self._nets("d"))
+            for technique in self._at["after_d_step"]:
+                technique.after_d_step(self._nets("d"))
+                self.counts[technique.card.name] += 1
 
     def iteration_ended(self, iteration: int) -> None:
         """What comes once for each round, however many optimizers G has."""
-        self._after("after_g_step", self._nets("g"))
-        self._after("after_iteration", g_nets=self._nets("g"), d_nets=self._nets("d"))
-
-    def _after(self, seam: str, *args: Any, **kwargs: Any) -> None:
-        for technique in self.techniques:
-            if technique.has(seam):
-                getattr(technique, seam)(*args, **kwargs)
-                self.counts[technique.card.name] += 1
+        for technique in self._at["after_g_step"]:
+            technique.after_g_step(self._nets("g"))
+            self.counts[technique.card.name] += 1
+        for technique in self._at["after_iteration"]:
+            technique.after_iteration(g_nets=self._nets("g"), d_nets=self._nets("d"))
+            self.counts[technique.card.name] += 1
 
     def _nets(self, role: str) -> list[nn.Module]:
         """The nets of a role, each once: a gradient must not be added twice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from gandiag.techniques import Technique
 
 #: D's steps in which the script's loss is looked at: on a batch of equal logits all losses look alike.
 FIRST_STEPS = 3
+
+Nets = Callable[[str], list[nn.Module]]  # those of a role, "d" or "g"
 
 
 class Gradients:
@@ -58,16 +60,16 @@ class Gradients:
         #: The last call of each G that it may learn from, with the latents that it was given.
         self.made: dict[int, tuple[Call, Tensor]] = {}
 
-    def at_d(self, step: Step, nets: list[nn.Module]) -> None:
+    def at_d(self, step: Step, nets: Nets) -> None:
         """D's step: losses of the batch, then losses of the weights."""
         if self._reads_pairs:
             self._losses_of_d(step, nets)
-        self._terms("d_term", nets)
+        self._terms("d_term", "d", nets)
         self._losses_of_weights("d", nets, step)
 
-    def at_g(self, step: Step, nets: list[nn.Module]) -> None:
+    def at_g(self, step: Step, nets: Nets) -> None:
         """G's step: losses through another forward of G, then losses of the weights."""
-        self._terms("g_term", nets)
+        self._terms("g_term", "g", nets)
         self._losses_of_weights("g", nets, step)
 
     def into_g(self, call: Call, x: Tensor, gradient: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class Gradients:
                 self._counts[technique.card.name] += 1
         return total
 
-    def _losses_of_d(self, step: Step, nets: list[nn.Module]) -> None:
+    def _losses_of_d(self, step: Step, nets: Nets) -> None:
         found = pairs(step)
         self._batches.d_steps(found)
         if not found:
@@ -120,28 +122,31 @@ class Gradients:
         wanted = {id(pair) for _, pairs_ in left for pair in pairs_}
         asked = [pair for pair in found if check or self._batches.read or id(pair) in wanted]
         batches = {id(pair): self._batches.for_d(pair, check=check) for pair in asked}
-        parameters = [*_trained(nets), *self._added.all()]
+        parameters: list[nn.Parameter] = []  # to be looked for only if anything is to be added to their gradients
         for technique, pairs_ in left:
+            wrong = self._cotangents.wrong(technique, step)
             if not pairs_:
                 self._counts[technique.card.name] += 1
+            if pairs_ or wrong:
+                parameters = parameters or [*_trained(nets("d")), *self._added.all()]
             losses = [loss * pair.share for pair in pairs_ if (loss := technique.d_loss(batches[id(pair)])) is not None]
             self._add(technique, losses, parameters, replace=technique.takes_over)
-            for call, added in self._cotangents.wrong(technique, step):
+            for call, added in wrong:
                 logits = self._batches.again(call)
                 self._add(technique, [-(logits * added).sum()], parameters, replace=False)
 
-    def _terms(self, seam: str, nets: list[nn.Module]) -> None:
+    def _terms(self, seam: str, role: str, nets: Nets) -> None:
         for technique in self._techniques:
             if technique.has(seam):
                 losses = [getattr(technique, seam)(self._batches.latent(call, z)) for call, z in self.made.values()]
-                self._add(technique, [loss for loss in losses if loss is not None], _trained(nets), replace=False)
+                self._add(technique, [loss for loss in losses if loss is not None], _trained(nets(role)), replace=False)
 
-    def _losses_of_weights(self, role: str, nets: list[nn.Module], step: Step) -> None:
+    def _losses_of_weights(self, role: str, nets: Nets, step: Step) -> None:
         if not self._weighs:
             return
         # Only what this optimizer steps: of several, each comes here, and none may pay for the others' weights again.
         held = {id(p) for group in step.optimizer.param_groups for p in group["params"]}
-        mine = [net for net in nets if any(id(p) in held for p in net.parameters())]
+        mine = [net for net in nets(role) if any(id(p) in held for p in net.parameters())]
         for technique in self._techniques:
             if technique.has("weights_loss"):
                 loss = technique.weights_loss(role=role, nets=mine)

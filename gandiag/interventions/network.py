@@ -85,10 +85,13 @@ class Changes:
             update: whether power iterations advance, as they do in the script's own forwards.
             expand: whether outputs get as many rows as the input has (PacGAN gives one for each pack).
         """
+        weighing = self._weighing()
+        if not (weighing or self.inside or self.ends):  # the net is as the script has it
+            return forward(self.net, *args, **kwargs)
         if self.inside and not self._preceding:
             self._precede(args, kwargs, forward, update)
         with contextlib.ExitStack() as stack:
-            for technique in self._weighing():
+            for technique in weighing:
                 for layer, weight in technique.weights(self.net, training=self.net.training, update=update).items():
                     stack.enter_context(_weight(layer, weight))
             for layer in self._changed():

@@ -71,12 +71,8 @@ def loss_weight(call: Call, last: Tensor | None, *, check: bool) -> Tensor:
     if output is None or cotangent is None:
         return last if last is not None else torch.ones(())
     known = last if last is not None else torch.ones((), device=output.device, dtype=output.dtype)
-    if call.probability:
-        slope = -(1 - output)
-        at_logits = cotangent * output * (1 - output)
-    else:
-        slope = torch.sigmoid(output) - 1
-        at_logits = cotangent
+    slope = (output if call.probability else torch.sigmoid(output)) - 1
+    at_logits = -cotangent * output * slope if call.probability else cotangent
     slope = slope / output.numel()
     power = slope.square().sum()
     weight = (at_logits * slope).sum() / power.clamp_min(1e-30)

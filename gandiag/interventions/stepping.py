@@ -33,6 +33,8 @@ class Stepping(Listener):
         self, techniques: Sequence[Technique], added: Added, observer: Observer, counts: dict[str, int]
     ) -> None:
         self._techniques = techniques
+        self._sets = any(t.has("learning_rate", "options") for t in techniques)
+        self._skipping = [t for t in techniques if t.has("skips")]
         self._added = added
         self._observer = observer
         self._counts = counts
@@ -62,11 +64,11 @@ class Stepping(Listener):
     def prepare(self, step: Step) -> None:
         """Change the settings for this step, and decide who does it."""
         if step.role in ("d", "g"):
-            self._set(step)
-            for technique in self._techniques:
-                if technique.has("skips"):
-                    self._left_out = technique.skips(role=step.role) or self._left_out
-                    self._counts[technique.card.name] += 1
+            if self._sets:
+                self._set(step)
+            for technique in self._skipping:
+                self._left_out = technique.skips(role=step.role) or self._left_out
+                self._counts[technique.card.name] += 1
             self._taken = next((t for t in self._techniques if step.role in t.steps()), None)
         if step.role != "g":
             ranks.average_grads(self._added.of(step.optimizer))
