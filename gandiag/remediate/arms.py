@@ -28,7 +28,7 @@ class Arm:
 
     @property
     def cost(self) -> float:
-        """Time of one training step over that of a plain one, estimated from the cards."""
+        """Time of one training step over that of a recorded one without techniques, estimated from the cards."""
         return 1.0 + sum(parse(text).card.cost - 1.0 for text in self.techniques)
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
     python tests/benchmarks/catalogue.py effect FILE           five seeds of each demo under each technique
     python tests/benchmarks/catalogue.py table FILE...         the same as Markdown, the plain run first
     python tests/benchmarks/catalogue.py cost                  time of a step over the plain one's, on the demos
+    python tests/benchmarks/catalogue.py cost --demos digits:healthy,digits:relu --only norm      ... with other nets
     python tests/benchmarks/catalogue.py hand                  the same beside loops with the technique written in
 
 `effect` takes hours. It appends one line of JSON for each training to FILE and goes on where it was stopped. Every
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import typer
@@ -49,18 +51,38 @@ SEEDS = 5
 
 
 def train(demo: str, technique: str, *, seed: int, steps: int) -> torch.nn.Module:
-    """One of the demos' own training loops, watched from outside with one technique, or with none."""
-    module = importlib.import_module(f"gandiag.demo.{demo}")
+    """One of the demos' own training loops, watched from outside with one technique, or with none.
+
+    "digits:healthy" is that demo with its other nets, "digits:relu" with activations in D that can die.
+    """
+    name, _, nets = demo.partition(":")
+    module = importlib.import_module(f"gandiag.demo.{name}")
     torch.manual_seed(seed)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        if technique == PLAIN:
-            made: torch.nn.Module = module.train(steps, healthy=False)
-            return made
-        on = [] if technique == WATCHED else [technique]
-        with gandiag.watch(None, None, run_dir=Path(folder) / "run", techniques=on, strict=True) as run:
-            unrecorded(run)
-            made = module.train(steps, healthy=False)
-            return made
+    with contextlib.ExitStack() as stack:
+        if nets == "relu":
+            stack.enter_context(mock.patch.object(module, "ConvDiscriminator", with_relu(module.ConvDiscriminator)))
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if technique != PLAIN:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            on = [] if technique == WATCHED else [technique]
+            unrecorded(
+                stack.enter_context(gandiag.watch(None, None, run_dir=folder / "run", techniques=on, strict=True))
+            )
+        made: torch.nn.Module = module.train(steps, healthy=bool(nets))
+        return made
+
+
+def with_relu(make: Callable[[], Any]) -> Callable[[], Any]:
+    """The same net with ReLU in place of its leaky ones."""
+
+    def made() -> Any:
+        net = make()
+        for number, layer in enumerate(net.model):
+            if isinstance(layer, torch.nn.LeakyReLU):
+                net.model[number] = torch.nn.ReLU()
+        return net
+
+    return made
 
 
 # -- effect --------------------------------------------------------------------------------------------------

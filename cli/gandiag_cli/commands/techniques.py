@@ -50,6 +50,7 @@ def _table(cards: list[Card], advice: list[Advice], out: Console) -> None:
             Text.assemble(card.summary, "\n", (treats, "dim")),
         )
     out.print(table)
+    out.print(Text("time: of a training step, over that of a step without it; measured on the demos", style="dim"))
     out.print()
     out.print("Advice, to follow by hand:", style="bold")
     for piece in advice:
@@ -92,13 +93,15 @@ def _card(card: Card, params: dict[str, object], out: Console) -> None:
             ", ".join(f"{code} ({share:.1f})" for code, share in sorted(card.treats.items(), key=lambda t: -t[1])),
         ),
         ("source", card.source),
-        ("time", f"{card.cost:g} x a plain step"),
+        ("time", f"{card.cost:g} x a step without it, on the demos' small networks"),
         ("acts at", ", ".join(card.seams).replace("_", " ")),
         ("parameters", ", ".join(f"{key}={value}" for key, value in params.items()) or "none"),
         ("needs a loss", ", ".join(card.suits)),
+        ("needs data", ", ".join(card.data)),
+        ("needs layers", " or ".join(card.wants)),
         ("not with", ", ".join(card.conflicts)),
         ("not with layers", ", ".join(card.layers)),
-        ("start anew", "yes: it changes what D's weights mean" if card.restart else ""),
+        ("start anew", "yes: it changes what the weights mean" if card.restart else ""),
     ):
         if value:
             facts.add_row(Text(fact, style="dim"), Text(value))
