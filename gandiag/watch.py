@@ -133,6 +133,12 @@ class Run:
             return
         if self.averages():
             self._save_averages(self.recorder.writer)
+        idle = [name for name, count in self.interventions.counts.items() if not count]
+        if idle and self._status == "finished" and self.observer.iteration:
+            self._failed(
+                f"{' and '.join(idle)} was on and has not acted once: its settings or this script left it nothing to "
+                f"do, so that the training was as without it (`gandiag techniques {idle[0]}` says when it acts)"
+            )
         self.recorder.close(self._status)
         if self._status == "finished":  # a script that broke has said enough
             for text in blind_spots(self.observer, over=True):

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gandiag.errors import TechniqueRefused
 from gandiag.interventions import ranks
+from gandiag.interventions.companions import Companions, beside
 from gandiag.interventions.critic import DCritic
 from gandiag.interventions.maker import GMaker
 from gandiag.interventions.margins import Margins
@@ -47,6 +49,7 @@ class Batches:
         self._own: dict[int, ScriptLoss] = {}
         self._steps: dict[int, int] = {}
         self.margins = Margins()
+        self._companions = Companions()
         self._wants_logits = any(t.reads_logits or t.reads_own_loss for t in techniques)
         self._pack = max((t.pack for t in techniques), default=1)
         self._reading = next((t.card.name for t in techniques if t.reads_own_loss), None)
@@ -66,11 +69,17 @@ class Batches:
         for net in {id(pair.real_call.unit) for pair in found}:
             self._steps[net] = self._steps.get(net, -1) + 1
         self.last.update({id(pair.real_call.unit): pair for pair in found})
+        for pair in found:
+            self.changes_of(pair.real_call.unit).note_trained()
+        if any(t.asks_d for t in self._techniques):
+            for pair in self.last.values():
+                self._companions.learn(pair)
 
     def for_d(self, pair: Pair, *, check: bool) -> Batch:
         """For `d_loss`. `check` asks whether the script's loss is what techniques need it to be."""
-        if any("bce" in t.card.suits for t in self._techniques):
-            self._weight = loss_weight(pair.real_call, self._weight, check=check)
+        weighing = next((t.card.name for t in self._techniques if "bce" in t.card.suits), None)
+        if weighing is not None:
+            self._weight = loss_weight(pair.real_call, self._weight, check=check, name=weighing)
         batch = self._batch(pair, pair.fake, pair.fake_call)
         # Losses are averaged over pairs, and the script's weight already is what one pair has in its sum.
         batch.weight = batch.weight / pair.share
@@ -109,14 +118,35 @@ class Batches:
         if id(call.unit) in self._own:
             self._own[id(call.unit)].show_g(*_logits(call), name=str(self._reading))
 
-    def latent(self, call: Call, z: Tensor) -> Latent:
-        """For `g_input` and `g_term`: a call of G with the latents `z`."""
+    def latent(self, technique: Technique, call: Call, z: Tensor, *, pair: Pair | None = None) -> Latent:
+        """For `g_input`, `d_term` and `g_term`: a call of G with the latents `z`.
+
+        Args:
+            technique: who asks.
+            call: of G.
+            z: shape (n, ...), no graph.
+            pair: what the D in question has last seen; None for the first D.
+        """
         make = GMaker(self._observer, self.changes_of(call.unit), call)
-        pair = next(iter(self.last.values()), None)
-        critic = None if pair is None else self._critic(pair, pair.fake_call)
-        real = None if pair is None else pair.real
-        own = _UNREAD if pair is None else self._own.get(id(pair.real_call.unit), _UNREAD)
-        return Latent(z=z, make=make, critic=critic, generator=self.generator(z.device), real=real, own=own)
+        latent = Latent(
+            z=z, make=make, critic=None, generator=self.generator(z.device), own=_UNREAD, labelled=bool(beside(call))
+        )
+        name = technique.card.name
+        if technique.one_d and len(self.last) > 1:
+            raise TechniqueRefused(
+                f"{name} is defined for one discriminator, and this script trains {len(self.last)}; use r1 or lecam, "
+                "which each of them gets for itself"
+            )
+        pair = pair or next(iter(self.last.values()), None)
+        if pair is not None and technique.asks_d:
+            latent.critic = self._critic(pair, self._companions.of_g(name, pair.fake_call, call))
+            latent.real, latent.own = pair.real, self._own.get(id(pair.real_call.unit), _UNREAD)
+        return latent
+
+    def last_of(self, calls: Sequence[Call]) -> list[Pair]:
+        """The last pairs of the Ds that made these calls."""
+        units = {id(call.unit) for call in calls}
+        return [pair for unit, pair in self.last.items() if unit in units]
 
     def again(self, call: Call) -> Tensor:
         """D's logits for what a call saw, with a graph; in the critic's full precision."""

@@ -37,7 +37,7 @@ class DCritic:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The script's own that are trained, by name; not those that techniques have added."""
-        return {name: p for name, p in unwrapped(self._sides["real"].unit).named_parameters() if p.requires_grad}
+        return self._changes.parameters()
 
     def features(self, x: Tensor, *, like: str = "real") -> Tensor:
         """The input of D's last layer, flattened, shape (n, f)."""

@@ -57,19 +57,20 @@ class Interventions(Director, Listener):
         self._gradients = Gradients(
             self.techniques, self._added, observer, self._batches, self._cotangents, self.counts
         )
+        self._g_moved = False  # in this iteration
         self.last = self._stepping = Stepping(self.techniques, self._added, observer, self.counts)
         self._g_matters = any(t.has("inside", "g_input", "d_term", "g_term") for t in self.techniques)
         # Asked once: what follows runs at each call and each step.
         self._at = {seam: [t for t in self.techniques if t.has(seam)] for seam in _SEAMS}
-        self._of_net = {
-            "d": [t for t in self.techniques if t.has("inside", "weights", "stem", "head")],
-            "g": [t for t in self.techniques if t.has("inside")],
-        }
         self._started = False
 
     def needs_roles(self) -> bool:
         """D must be known before its first forward as soon as any technique is on."""
         return bool(self.techniques)
+
+    def names(self) -> str:
+        """The techniques."""
+        return " and ".join(t.card.name for t in self.techniques)
 
     # -- before training ----------------------------------------------------------------------------------
 
@@ -122,8 +123,8 @@ class Interventions(Director, Listener):
         changes = self._batches.changes.get(id(call.unit)) or guard(self._prepare, call.unit, args, kwargs, role)
         if changes is None:  # gandiag has switched itself off
             return run(call.unit, *args, **kwargs)
-        for technique in self._of_net[role]:
-            self.counts[technique.card.name] += 1
+        for name in changes.acting:
+            self.counts[name] += 1
         if call.grad_enabled and call.unit.training:
             change = self._change_d_input if role == "d" else self._change_g_input
             args, kwargs = guard(change, call, args, kwargs) or (args, kwargs)
@@ -169,7 +170,7 @@ class Interventions(Director, Listener):
         new = z
         for technique in self._at["g_input"]:
             with unsaved():
-                new = technique.g_input(self._batches.latent(call, new.detach()))
+                new = technique.g_input(self._batches.latent(technique, call, new.detach()))
             self.counts[technique.card.name] += 1
         self._gradients.made[id(call.unit)] = (call, new.detach())
         return (args, kwargs) if new is z else replace_samples(args, kwargs, new)
@@ -196,17 +197,21 @@ class Interventions(Director, Listener):
         self._stepping.prepare(step)
 
     def after_step(self, step: Step) -> None:
-        """Finish the step, then what comes after each step of D."""
+        """Finish the step, then what comes after each step of D; one that was left out is none."""
+        moved = not self._stepping.left_out
         self._stepping.finish(step)
         self._batches.margins.step_done()
-        if step.role != "g":
+        if step.role != "d":
+            self._g_moved = self._g_moved or moved
+        if step.role != "g" and moved:
             for technique in self._at["after_d_step"]:
                 technique.after_d_step(self._nets("d"))
                 self.counts[technique.card.name] += 1
 
     def iteration_ended(self, iteration: int) -> None:
         """What comes once for each round, however many optimizers G has."""
-        for technique in self._at["after_g_step"]:
+        moved, self._g_moved = self._g_moved, False
+        for technique in self._at["after_g_step"] if moved else ():
             technique.after_g_step(self._nets("g"))
             self.counts[technique.card.name] += 1
         for technique in self._at["after_iteration"]:

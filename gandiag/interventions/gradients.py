@@ -12,9 +12,10 @@ from gandiag.interventions import ranks, refusals
 from gandiag.interventions.added import Added
 from gandiag.interventions.batches import Batches
 from gandiag.interventions.cotangents import Cotangents
+from gandiag.interventions.network import thawed
 from gandiag.interventions.pairs import pairs
 from gandiag.loop import Call, Observer, Step
-from gandiag.techniques import Technique
+from gandiag.techniques import Latent, Technique
 
 #: D's steps in which the script's loss is looked at: on a batch of equal logits all losses look alike.
 FIRST_STEPS = 3
@@ -64,12 +65,21 @@ class Gradients:
         """D's step: losses of the batch, then losses of the weights."""
         if self._reads_pairs:
             self._losses_of_d(step, nets)
-        self._terms("d_term", "d", nets)
+        for technique in self._techniques:
+            if technique.has("d_term"):  # each D has its own, and of several optimizers each its own Ds
+                asked = self._batches.last_of(step.calls)
+                latents = [self._batches.latent(technique, *made, pair=p) for made in self.made.values() for p in asked]
+                self._add_terms(technique, technique.d_term, latents, nets("d"))
         self._losses_of_weights("d", nets, step)
 
     def at_g(self, step: Step, nets: Nets) -> None:
         """G's step: losses through another forward of G, then losses of the weights."""
-        self._terms("g_term", "g", nets)
+        for call, _ in self.made.values():
+            self._batches.changes_of(call.unit).note_trained()
+        for technique in self._techniques:
+            if technique.has("g_term"):
+                latents = [self._batches.latent(technique, *made) for made in self.made.values()]
+                self._add_terms(technique, technique.g_term, latents, nets("g"))
         self._losses_of_weights("g", nets, step)
 
     def into_g(self, call: Call, x: Tensor, gradient: Tensor) -> Tensor:
@@ -102,8 +112,8 @@ class Gradients:
         total = gradient if total is None else total
         for technique in self._techniques:
             if technique.has("g_gradient"):
-                total = technique.g_gradient(batch, total)
-                self._counts[technique.card.name] += 1
+                before, total = total, technique.g_gradient(batch, total)
+                self._counts[technique.card.name] += total is not before
         return total
 
     def _losses_of_d(self, step: Step, nets: Nets) -> None:
@@ -135,11 +145,17 @@ class Gradients:
                 logits = self._batches.again(call)
                 self._add(technique, [-(logits * added).sum()], parameters, replace=False)
 
-    def _terms(self, seam: str, role: str, nets: Nets) -> None:
-        for technique in self._techniques:
-            if technique.has(seam):
-                losses = [getattr(technique, seam)(self._batches.latent(call, z)) for call, z in self.made.values()]
-                self._add(technique, [loss for loss in losses if loss is not None], _trained(nets(role)), replace=False)
+    def _add_terms(
+        self,
+        technique: Technique,
+        term: Callable[[Latent], Tensor | None],
+        latents: list[Latent],
+        nets: list[nn.Module],
+    ) -> None:
+        parameters = _trained(nets)
+        with thawed(self._batches.changes.values()):
+            losses = [loss for latent in latents if (loss := term(latent)) is not None]
+            self._add(technique, losses, parameters, replace=False)
 
     def _losses_of_weights(self, role: str, nets: Nets, step: Step) -> None:
         if not self._weighs:
@@ -147,6 +163,10 @@ class Gradients:
         # Only what this optimizer steps: of several, each comes here, and none may pay for the others' weights again.
         held = {id(p) for group in step.optimizer.param_groups for p in group["params"]}
         mine = [net for net in nets(role) if any(id(p) in held for p in net.parameters())]
+        added = self._added.of(step.optimizer) if role == "d" else []
+        if added:
+            mine.append(nn.ParameterList(added))
+            held.update(map(id, added))
         for technique in self._techniques:
             if technique.has("weights_loss"):
                 loss = technique.weights_loss(role=role, nets=mine)

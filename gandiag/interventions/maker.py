@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from gandiag.interventions.arguments import first_leaf, in_full_precision, replace_samples
 from gandiag.interventions.network import Changes, call_net, preserved
 from gandiag.loop import Call, Observer
-from gandiag.loop.cast import unwrapped
 
 
 class GMaker:
@@ -34,4 +33,4 @@ class GMaker:
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The script's own that are trained, by name."""
-        return {name: p for name, p in unwrapped(self._call.unit).named_parameters() if p.requires_grad}
+        return self._changes.parameters()

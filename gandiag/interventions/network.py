@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,16 +63,21 @@ class Changes:
         techniques: all that are on.
         ends: the first and last layer of a discriminator, if a technique needs them.
         inside: layers, and what techniques make of each, in their order.
+        acting: the names of the techniques that change something in it.
         of_d: whether it is a discriminator.
         catch: for the time of one forward, what to call with the input of the last layer.
+        trained: the parameters that its own step trains, by name; empty before the first one. Many scripts freeze a
+            net in the other one's step, so that `requires_grad` says little there.
     """
 
     net: nn.Module
     techniques: list[Technique]
     ends: Ends | None = None
     inside: dict[nn.Module, list[Inside]] = field(default_factory=dict)
+    acting: list[str] = field(default_factory=list)
     of_d: bool = True
     catch: Callable[[Tensor], None] | None = field(default=None, init=False)
+    trained: dict[str, nn.Parameter] = field(default_factory=dict, init=False)
     _preceding: bool = field(default=False, init=False)
 
     def run(self, args: Any, kwargs: Any, *, forward: Callable[..., Any], update: bool, expand: bool = True) -> Any:
@@ -101,6 +106,15 @@ class Changes:
         if self.ends is None or x is None or not expand or not any(t.has("d_output") for t in self.techniques):
             return output
         return map_floats(output, lambda leaf: self._expanded(leaf, len(x)))
+
+    def note_trained(self) -> None:
+        """The net's own step is here: remember what is trained."""
+        if not self.trained:
+            self.trained = {name: p for name, p in unwrapped(self.net).named_parameters() if p.requires_grad}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Those that are trained; before the net's first step, those that could be."""
+        return self.trained or {name: p for name, p in unwrapped(self.net).named_parameters() if p.requires_grad}
 
     def _weighing(self) -> list[Technique]:
         return [t for t in self.techniques if t.has("weights")] if self.of_d else []
@@ -171,6 +185,19 @@ def _wrapped(change: Inside, forward: Callable[[Tensor], Tensor]) -> Callable[[T
 
 def _bind(method: Callable[..., Tensor], layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Any:
     return lambda x: method(layer, x, forward)
+
+
+@contextlib.contextmanager
+def thawed(nets: Iterable[Changes]) -> Iterator[None]:
+    """What is trained in these nets asks for a gradient, also where the script has frozen it for the time being."""
+    frozen = [p for changes in nets for p in changes.parameters().values() if not p.requires_grad]
+    for p in frozen:
+        p.requires_grad_()
+    try:
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad_(False)
 
 
 class SigmoidInputs(TorchFunctionMode):

@@ -116,8 +116,11 @@ class Side:
             weight = p * (1 - p) if family == "least_squares_of_probability" else torch.ones_like(logits)
             # By hand, not by a solver of LAPACK's, whose last digits depend on where in memory the numbers lie.
             line = x * weight
-            apart = line - (line * weight).sum() / weight.square().sum() * weight
-            a = (apart * slopes).sum() / apart.square().sum().clamp_min(1e-300)
+            apart, power = line, weight.square().sum()
+            for _ in range(2):  # once leaves rounding, which is all there is where the logits are nearly equal
+                apart = apart - (apart * weight).sum() / power * weight
+            if float(apart.norm()) > 8 * torch.finfo(line.dtype).eps * float(line.norm()):
+                a = (apart * slopes).sum() / apart.square().sum()
             b = (weight * (slopes - a * line)).sum() / weight.square().sum()
             found = a * line + b * weight
         return a, b, float((slopes - found).norm() / slopes.norm().clamp_min(1e-300))

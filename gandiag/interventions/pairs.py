@@ -55,7 +55,7 @@ def pairs(step: Step) -> list[Pair]:
     return [pair for found in by_unit.values() for pair in found]
 
 
-def loss_weight(call: Call, last: Tensor | None, *, check: bool) -> Tensor:
+def loss_weight(call: Call, last: Tensor | None, *, check: bool, name: str = "") -> Tensor:
     """The script's weight on its loss for the real batch, 0-dim: 0.5 for `(loss_real + loss_fake) / 2`.
 
     Read off the gradient at D's output: binary cross-entropy with target 1 has the gradient
@@ -66,6 +66,7 @@ def loss_weight(call: Call, last: Tensor | None, *, check: bool) -> Tensor:
         call: one on a real batch.
         last: the last estimate.
         check: raise TechniqueRefused if the gradient is not that of binary cross-entropy.
+        name: the technique that needs to know.
     """
     output, cotangent = call.output, call.cotangent
     if output is None or cotangent is None:
@@ -84,8 +85,8 @@ def loss_weight(call: Call, last: Tensor | None, *, check: bool) -> Tensor:
         rounding = max(1e-5, 50 * torch.finfo(slope.dtype).eps)
         if float(miss) > 0.1 * float(spread) ** 2 + rounding or float(weight) <= 0:
             raise TechniqueRefused(
-                "label_smoothing is defined for binary cross-entropy, and the gradient that reached D's output on the "
-                "first real batch is not of it; use instance_noise, r1 or spectral_norm against a D that is too strong"
+                f"{name} is defined for binary cross-entropy, and the gradient that reached D's output on the first "
+                "real batch is not of it; turn on a technique that suits any loss (r1, instance_noise, spectral_norm)"
             )
     return torch.where(power > 1e-12 / output.numel(), weight, known)
 

@@ -25,7 +25,8 @@ def prepare_g(
         TechniqueRefused: the net's forward does not go through, or gives other shapes, with the changes in place.
     """
     with preserved([net], next(net.parameters()).device):
-        changes = Changes(net, techniques, None, _inside(net, "g", techniques, generator), of_d=False)
+        inside, acting = _inside(net, "g", techniques, generator)
+        changes = Changes(net, techniques, None, inside, acting, of_d=False)
         if changes.inside:
             _try(changes, args, kwargs, generator)
     return changes
@@ -63,7 +64,9 @@ def prepare(
         beside = _joined(technique.beside() for technique in techniques)
         for technique in techniques:
             technique.prepare(net, beside=beside, generator=shared)
-        changes = Changes(net, techniques, ends, _inside(net, "d", techniques, generator))
+        inside, acting = _inside(net, "d", techniques, generator)
+        acting += [t.card.name for t in techniques if t.has("weights", "stem", "head") and t.card.name not in acting]
+        changes = Changes(net, techniques, ends, inside, acting)
         if widening or changes.inside:
             _try(changes, args, kwargs, generator)
     return changes
@@ -71,12 +74,17 @@ def prepare(
 
 def _inside(
     net: nn.Module, role: str, techniques: list[Technique], generator: torch.Generator
-) -> dict[nn.Module, list[Inside]]:
+) -> tuple[dict[nn.Module, list[Inside]], list[str]]:
+    """What is done in which layer, and by which techniques."""
     joined: dict[nn.Module, list[Inside]] = {}
+    acting = []
     for technique in techniques:
-        for layer, change in technique.inside(net, role=role, generator=generator).items():
+        found = technique.inside(net, role=role, generator=generator)
+        for layer, change in found.items():
             joined.setdefault(layer, []).append(change)
-    return joined
+        if found:
+            acting.append(technique.card.name)
+    return joined, acting
 
 
 def _joined(parts: Iterable[Beside]) -> Beside:
@@ -115,8 +123,9 @@ def _try(changes: Changes, args: Any, kwargs: Any, generator: torch.Generator) -
 def find_ends(net: nn.Module, args: Any, kwargs: Any) -> Ends:
     """Learn a net's first and last layer from one forward.
 
-    The first layer that the samples enter and the last one that the first output comes from: a layer for the
-    labels that runs before, or a classifier's head that runs after, is neither. Call it inside `preserved`.
+    The first layer that the samples enter, and the last one that they pass on their way to the first output: a layer
+    for the labels, which may run before or after all others (a projection discriminator's does), or a classifier's
+    head that runs after, is neither. Call it inside `preserved`.
 
     The hook is a global one for the time of the call: a hook on the modules would stay behind in copies.
     """
@@ -138,8 +147,9 @@ def find_ends(net: nn.Module, args: Any, kwargs: Any) -> Ends:
             score = first_leaf(call_net(net, *args, **kwargs))
     finally:
         handle.remove()
-    stem = next((layer for layer, output in layers if x is not None and _depends(output, x)), None)
-    head = next((layer for layer, output in reversed(layers) if _depends(score, output)), None)
+    passed = [(layer, output) for layer, output in layers if x is not None and _depends(output, x)]
+    stem = next((layer for layer, _ in passed), None)
+    head = next((layer for layer, output in reversed(passed) if _depends(score, output)), None)
     if stem is None or head is None:
         raise TechniqueRefused(
             f"{type(net).__name__} calls no layer with a weight matrix between its input and its output (it may use "

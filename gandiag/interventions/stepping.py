@@ -27,6 +27,9 @@ class Stepping(Listener):
         added: their parameters.
         observer: the loop.
         counts: how often each technique has acted, by name.
+
+    Attributes:
+        left_out: whether a technique leaves out the step that is being done.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Stepping(Listener):
         self._settings: list[tuple[dict[str, Any], str, Any]] = []
         self._hidden: dict[nn.Parameter, Tensor] = {}
         self._taken: Technique | None = None
-        self._left_out = False
+        self.left_out = False
 
     def unscale(self, step: Step) -> None:
         """Take a GradScaler's scale out of gradients that still have it, before anything is added to them.
@@ -67,15 +70,16 @@ class Stepping(Listener):
             if self._sets:
                 self._set(step)
             for technique in self._skipping:
-                self._left_out = technique.skips(role=step.role) or self._left_out
-                self._counts[technique.card.name] += 1
+                if technique.skips(role=step.role):
+                    self.left_out = True
+                    self._counts[technique.card.name] += 1
             self._taken = next((t for t in self._techniques if step.role in t.steps()), None)
         if step.role != "g":
             ranks.average_grads(self._added.of(step.optimizer))
 
     def before_step(self, step: Step) -> None:
         """Hide the gradients, if the script's optimizer shall not use them."""
-        if self._left_out or self._taken is not None:
+        if self.left_out or self._taken is not None:
             held = [p for group in step.optimizer.param_groups for p in group["params"] if p.grad is not None]
             self._hidden = {p: p.grad for p in held if p.grad is not None}
             for p in held:
@@ -91,7 +95,7 @@ class Stepping(Listener):
                 )
             p.grad = gradient
         self._hidden = {}
-        if not (step.skipped or self._left_out):
+        if not (step.skipped or self.left_out):
             with self._observer.quiet():  # the optimizers of techniques are none of the script's
                 if self._taken is not None:
                     self._taken.take_step(role=step.role, groups=self._groups(step.optimizer))
@@ -103,7 +107,7 @@ class Stepping(Listener):
             p.grad = None
         for group, key, value in reversed(self._settings):
             group[key] = value
-        self._settings, self._taken, self._left_out = [], None, False
+        self._settings, self._taken, self.left_out = [], None, False
 
     def _groups(self, optimizer: Optimizer) -> list[dict[str, Any]]:
         """The script's groups, each with the parameters that techniques have added to its layers."""

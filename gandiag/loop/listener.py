@@ -65,3 +65,7 @@ class Director:
     def needs_roles(self) -> bool:
         """Whether roles must be known before the first forward."""
         return False
+
+    def names(self) -> str:
+        """What the training would go on without if the director went; "" if nothing."""
+        return ""

@@ -330,9 +330,10 @@ class Observer(Rounds):
     # -- safety -----------------------------------------------------------------------------------------
 
     def guard(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run gandiag's own code: an error in it switches gandiag off and never reaches the user's loop.
+        """Run gandiag's own code: an error in it switches gandiag off and does not reach the user's loop.
 
-        `SystemExit` passes: it is how a refused technique and an exhausted budget end a run on purpose.
+        But with techniques on it does: see `_stumbled`. `SystemExit` passes: it is how a refused technique and an
+        exhausted budget end a run on purpose.
         """
         try:
             return function(*args)
@@ -349,7 +350,17 @@ class Observer(Rounds):
             raise error
         self.close()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        self._failed(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
+        text = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        self._failed(text)
+        names = self.director.names() if self.director is not None else ""
+        if names:  # to train on without them would be to answer another question than was asked
+            raise self._refused(
+                TechniqueRefused(
+                    f"{names} cannot be kept on in this script, as gandiag itself has failed there: {text}. The "
+                    "training is stopped, since it would go on without; run it without that technique, and please "
+                    "report this line"
+                )
+            ) from error
 
 
 class _Quiet:

@@ -120,10 +120,12 @@ class Latent:
     Attributes:
         z: what G was given, shape (n, ...), no graph.
         make: G; its forward leaves buffers and every random stream as they were.
-        critic: D, or None as long as no batch of real and fake samples has been seen.
+        critic: D, with the labels of G's own call for what is `like="fake"`; None as long as no batch of real and fake
+            samples has been seen, and for techniques without `asks_d`.
         generator: gandiag's own random stream, on z's device.
         real: what D last saw as real, or None.
         own: the script's losses; known to techniques with `reads_own_loss`.
+        labelled: whether G is given anything beside each latent, such as labels.
     """
 
     z: Tensor
@@ -132,3 +134,4 @@ class Latent:
     generator: torch.Generator
     own: OwnLoss
     real: Tensor | None = None
+    labelled: bool = False

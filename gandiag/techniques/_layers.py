@@ -109,7 +109,7 @@ def batch_norms(name: str, net: nn.Module) -> list[_BatchNorm]:
     if not found:
         raise TechniqueRefused(
             f"{name} changes batch normalisation into another one, and {type(net).__name__} holds no BatchNorm layer; "
-            "say with role=g, role=d or role=both in which net they are, or use spectral_norm or batch_norm"
+            "say with role=g, role=d or role=both in which net they are; if in none, use spectral_norm or batch_norm"
         )
     return found
 

@@ -94,11 +94,29 @@ class Moments:
         return m_hat / (v_hat.sqrt() + self.eps)
 
 
-def gradients(groups: Groups) -> Iterator[tuple[nn.Parameter, Tensor, float | Tensor]]:
-    """Each parameter that has a gradient, what its group descends along, and its group's rate."""
+@dataclass
+class Descent:
+    """How a group descends.
+
+    Attributes:
+        gradient: what it descends along.
+        lr: its rate.
+        shrink: what the parameter is multiplied by before it moves; not 1 only where weight decay is decoupled.
+    """
+
+    gradient: Tensor
+    lr: float | Tensor
+    shrink: float | Tensor = 1.0
+
+
+def descents(groups: Groups, *, lr: float) -> Iterator[tuple[nn.Parameter, Descent]]:
+    """Each parameter that has a gradient, and how its group descends; `lr` is above zero, or 0 for the group's own."""
     for group in groups:
+        rate, decay = lr if lr > 0 else group["lr"], group.get("weight_decay", 0)
         for p in group["params"]:
             if p.grad is not None:
                 gradient = -p.grad if group.get("maximize") else p.grad
-                decay = group.get("weight_decay", 0)
-                yield p, gradient.add(p, alpha=decay) if decay else gradient, group["lr"]
+                if group.get("decoupled_weight_decay"):  # AdamW's (Loshchilov and Hutter 2019, arXiv:1711.05101)
+                    yield p, Descent(gradient, rate, 1 - rate * decay)
+                else:
+                    yield p, Descent(gradient.add(p, alpha=decay) if decay else gradient, rate)

@@ -66,6 +66,8 @@ class Technique:
         reads_logits: whether it uses `Batch.real_logits` and `Batch.fake_logits`, which are None without it.
         judges: the sides on which `loss_at` is asked: "real" and "fake" in D's step, "g" where G learns.
         reads_own_loss: whether it uses `Batch.own`, and may use those; the script's loss must be of a known family.
+        asks_d: whether it uses `Latent.critic`, which is None without it.
+        one_d: whether it means nothing where there are several discriminators.
         pack: how many samples D judges at a time.
     """
 
@@ -74,6 +76,8 @@ class Technique:
     reads_features: ClassVar[bool] = False
     reads_logits: ClassVar[bool] = False
     reads_own_loss: ClassVar[bool] = False
+    asks_d: ClassVar[bool] = False
+    one_d: ClassVar[bool] = False
     judges: ClassVar[tuple[str, ...]] = ("real", "fake", "g")
     _seams: ClassVar[frozenset[str]] = frozenset()  # names of the methods that are this class's own
 
@@ -188,7 +192,12 @@ class Technique:
         return None
 
     def weights_loss(self, *, role: str, nets: list[nn.Module]) -> Tensor | None:
-        """A 0-dim loss of the weights themselves, or None; asked at each step of the role, "g" or "d"."""
+        """A 0-dim loss of the weights themselves, or None; asked at each step of the role, "g" or "d".
+
+        Args:
+            role: "g" or "d".
+            nets: those that the step trains; after D's, what techniques have added to them, in an `nn.ParameterList`.
+        """
         return None
 
     def clip(self, parameters: list[nn.Parameter]) -> None:
@@ -287,6 +296,8 @@ def parse(text: str | Technique) -> Technique:
         if key not in fields or not equals:
             known = ", ".join(f"{f.name}={f.default}" for f in fields.values()) or "none"
             raise UsageError(f"technique {name!r} was given {pair!r}; its parameters are: {known}")
+        if key in values:
+            raise UsageError(f"technique {name!r} was given {key} twice; give it once")
         kind: Any = type(fields[key].default)
         try:
             values[key] = kind(float(value)) if kind is not str else value

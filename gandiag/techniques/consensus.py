@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gandiag.techniques.base import BATCH_COUPLED, Card, Latent, Technique, positive, technique
+from gandiag.techniques.base import Card, Latent, Technique, positive, technique
 
 
 @technique(
@@ -23,14 +23,16 @@ from gandiag.techniques.base import BATCH_COUPLED, Card, Latent, Technique, posi
             "it is drawn to any point where gradients are small, the bad ones included",
             "needs operations in both nets that can be differentiated twice",
         ),
-        conflicts=("unrolled",),
-        layers=BATCH_COUPLED,
+        # Its own fakes would reach D without what these do to the script's.
+        conflicts=("unrolled", "instance_noise", "augment", "diffaugment", "ada"),
         snippet="""\
-fake = G(z)                                                        # d_loss and g_loss: your own losses
-of_d = torch.autograd.grad(d_loss(D(x_real), D(fake)), D.parameters(), create_graph=True)
-of_g = torch.autograd.grad(g_loss(D(fake)), G.parameters(), create_graph=True)
-length = sum(slope.square().sum() for slope in (*of_d, *of_g)) / 2
-loss_d, loss_g = loss_d + {gamma} * length, loss_g + {gamma} * length""",
+def length():                                                      # d_loss and g_loss: your own losses
+    fake = G(z)
+    of_d = torch.autograd.grad(d_loss(D(x_real), D(fake)), D.parameters(), create_graph=True)
+    of_g = torch.autograd.grad(g_loss(D(fake)), G.parameters(), create_graph=True)
+    return sum(slope.square().sum() for slope in (*of_d, *of_g)) / 2
+loss_d = loss_d + {gamma} * length()                               # before loss_d.backward()
+loss_g = loss_g + {gamma} * length()                               # before loss_g.backward(), after D's step""",
     )
 )
 @dataclass
@@ -42,6 +44,8 @@ class Consensus(Technique):
     """
 
     reads_own_loss: ClassVar[bool] = True
+    asks_d: ClassVar[bool] = True
+    one_d: ClassVar[bool] = True
     gamma: float = 0.1
 
     def check(self) -> None:

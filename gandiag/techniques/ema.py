@@ -26,7 +26,9 @@ from gandiag.techniques.base import Card, Technique, technique
         ),
         snippet="""\
 for average, weight in zip(G_ema.parameters(), G.parameters()):   # after each optimizer_g.step()
-    average.data.lerp_(weight.data, 1 - {decay})""",
+    average.data.lerp_(weight.data, 1 - {decay})
+for average, buffer in zip(G_ema.buffers(), G.buffers()):
+    average.copy_(buffer)""",
     )
 )
 @dataclass

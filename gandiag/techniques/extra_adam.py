@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gandiag.errors import UsageError
-from gandiag.techniques._steps import ROLES, Moments, check_betas, check_rate, check_which, gradients
+from gandiag.techniques._steps import ROLES, Moments, check_betas, check_rate, check_which, descents
 from gandiag.techniques.base import Card, Technique, technique
 
 
@@ -27,18 +27,20 @@ from gandiag.techniques.base import Card, Technique, technique
             "the script's optimizer keeps no moments, so neither do its checkpoints",
         ),
         snippet="""\
-beta1, beta2, eps, lr = {beta1}, {beta2}, {eps}, {lr} or lr_script   # for: {which}; past={past}
-def move(p):                                                         # m, v: dicts of zeros; t counts its calls from 1
+beta1, beta2, eps, lr = {beta1}, {beta2}, {eps}, {lr} or lr_script   # for: {which}
+past = {past}
+def move(p):                                                         # m, v, t: dicts of zeros
     m[p] = beta1 * m[p] + (1 - beta1) * p.grad
     v[p] = beta2 * v[p] + (1 - beta2) * p.grad.square()
-    return lr * m[p] / (1 - beta1**t) / ((v[p] / (1 - beta2**t)).sqrt() + eps)
-if step % 2 == 0:                                                    # in place of step(): look ahead
-    kept = [p.detach().clone() for p in parameters]
-    for p in parameters:
-        p.data -= move(p)
-else:                                                                # with a new batch: step from what was kept
-    for p, from_here in zip(parameters, kept):
-        p.data = from_here - move(p)""",
+    t[p] += 1
+    return lr * m[p] / (1 - beta1 ** t[p]) / ((v[p] / (1 - beta2 ** t[p])).sqrt() + eps)
+for p in parameters:                                                 # in place of step(); kept: a dict, empty at first
+    here = kept.pop(p, None)
+    if here is not None or past:                                     # step from what was kept
+        p.data = (p.data if here is None else here) - move(p)
+    if here is None or past:                                         # look ahead
+        kept[p] = p.detach().clone()
+        p.data -= move(p)""",
     )
 )
 @dataclass
@@ -82,14 +84,14 @@ class ExtraAdam(Technique):
     @torch.no_grad()
     def take_step(self, *, role: str, groups: list[dict[str, Any]]) -> None:
         """The gradients are those of the point looked at, if there was a look; move what was kept then."""
-        for p, gradient, rate in gradients(groups):
-            lr = self.lr if self.lr > 0 else rate
+        for p, its in descents(groups, lr=self.lr):
             kept = self._kept.pop(p, None)
             if kept is None and not self.past:
                 self._kept[p] = p.detach().clone()
-                p.sub_(lr * self._moments.direction(p, gradient))
+                p.mul_(its.shrink).sub_(its.lr * self._moments.direction(p, its.gradient))
                 continue
-            p.copy_((p if kept is None else kept) - lr * self._moments.direction(p, gradient))
+            move = its.lr * self._moments.direction(p, its.gradient)
+            p.copy_((p if kept is None else kept) * its.shrink - move)
             if self.past:
                 self._kept[p] = p.detach().clone()
-                p.sub_(lr * self._moments.direction(p, gradient))
+                p.mul_(its.shrink).sub_(its.lr * self._moments.direction(p, its.gradient))

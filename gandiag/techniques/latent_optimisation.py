@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -53,6 +54,8 @@ class LatentOptimisation(Technique):
             3 suits normal ones.
     """
 
+    asks_d: ClassVar[bool] = True
+    one_d: ClassVar[bool] = True
     alpha: float = 0.9
     beta: float = 0.1
     rate: float = 0.8

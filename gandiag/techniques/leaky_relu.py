@@ -24,7 +24,7 @@ from gandiag.techniques.base import Card, Inside, Technique, technique
         cautions=("only nn.ReLU modules are seen; relu written as a plain function is not",),
         restart=True,
         snippet="""\
-self.activation = nn.LeakyReLU({slope})   # in place of nn.ReLU(), in D""",
+self.activation = nn.LeakyReLU({slope})   # in place of nn.ReLU(), in: {role}""",
     )
 )
 @dataclass

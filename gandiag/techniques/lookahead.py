@@ -23,8 +23,8 @@ from gandiag.techniques.base import Beside, Card, Technique, positive, technique
             "between two pulls the networks hold the fast weights: sample right after a pull",
             "the slow weights are not in the script's checkpoints: a resumed run starts them from the fast ones",
         ),
-        # It would put back a point that lookahead has left.
-        conflicts=("extra_adam",),
+        # It would put back a point that lookahead has left; and the weights that the others add would stay fast.
+        conflicts=("extra_adam", "pacgan", "minibatch_discrimination", "minibatch_stddev"),
         snippet="""\
 slow = [p.detach().clone() for p in (*G.parameters(), *D.parameters())]   # before the loop
 if iteration % {k} == 0:                                                  # after G's step, counting from 1

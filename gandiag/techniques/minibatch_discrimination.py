@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gandiag.errors import TechniqueRefused
 from gandiag.techniques.base import Beside, Card, Ends, Technique, own_weight, positive, technique
 
 
@@ -36,13 +37,14 @@ def closeness(features: Float[Tensor, "n f"], kernel: Float[Tensor, "f kernels d
         seams=("networks",),
         cost=8.3,
         cautions=(
+            "clipping that the script does itself, of weights (WGAN) or gradients, does not reach the added weights",
             "time and memory grow with the square of the batch: a step of two small networks takes several times as "
             "long at 128 samples; beside large networks it is hardly seen",
             "its kernels are trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack them",
         ),
         restart=True,
         snippet="""\
-m = torch.einsum("nf,fkd->nkd", h, self.kernel)          # h: the input of D's last layer; kernel (f, 50, 5)
+m = torch.einsum("nf,fkd->nkd", h, self.kernel)   # h: the input of D's last layer; kernel (f, {kernels}, {dims})
 near = torch.exp(-(m[None] - m[:, None]).abs().sum(3)).sum(0) - 1
 out = self.last(torch.cat([h, near], dim=1))""",
     )
@@ -87,6 +89,12 @@ class MinibatchDiscrimination(Technique):
 
     def head(self, layer: nn.Module, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """The layer's output plus that of the new head."""
-        output = forward(x)
-        added: Tensor = self._heads[layer](closeness(x.flatten(1), self._kernels[layer]))
+        output, features, kernel = forward(x), x.flatten(1), self._kernels[layer]
+        if features.shape[1] != len(kernel):
+            raise TechniqueRefused(
+                f"minibatch_discrimination needs each sample as one vector before D's last layer, and that is a "
+                f"{type(layer).__name__} which slides over a map of {features.shape[1]} numbers, {len(kernel)} at a "
+                "time (a PatchGAN has such); turn on minibatch_stddev or pacgan"
+            )
+        added: Tensor = self._heads[layer](closeness(features, kernel))
         return output + added.reshape(output.shape)

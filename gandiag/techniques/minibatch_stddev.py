@@ -46,6 +46,7 @@ def group_stddev(features: Float[Tensor, "n ..."], *, group: int) -> Float[Tenso
         seams=("networks",),
         cost=1.7,
         cautions=(
+            "clipping that the script does itself, of weights (WGAN) or gradients, does not reach the added weights",
             "one number for a group is little: a G that varies what does not matter, such as brightness, satisfies it",
             "its weight is trained by an optimizer of gandiag's own, like D's; the script's checkpoints lack it",
         ),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gandiag.techniques._steps import ROLES, Moments, check_betas, check_rate, check_which, gradients
+from gandiag.techniques._steps import ROLES, Moments, check_betas, check_rate, check_which, descents
 from gandiag.techniques.base import Card, Technique, technique
 
 
@@ -71,9 +71,8 @@ class OptimisticAdam(Technique):
     @torch.no_grad()
     def take_step(self, *, role: str, groups: list[dict[str, Any]]) -> None:
         """-2 lr * u(t) + lr * u(t - 1), u being Adam's direction, and nothing before the first step."""
-        for p, gradient, rate in gradients(groups):
-            lr = self.lr if self.lr > 0 else rate
-            move = self._moments.direction(p, gradient)
+        for p, its in descents(groups, lr=self.lr):
+            move = self._moments.direction(p, its.gradient)
             last = self._last.get(p)
-            p.sub_(lr * (2 * move if last is None else 2 * move - last))
+            p.mul_(its.shrink).sub_(its.lr * (2 * move if last is None else 2 * move - last))
             self._last[p] = move

@@ -66,6 +66,11 @@ class Orthogonal(Technique):
         beta = self.d if role == "d" else self.g
         if beta == 0:
             return None
+        if any(isinstance(net, nn.ParameterList) for net in nets):
+            raise TechniqueRefused(
+                "orthogonal compares whole rows of D's weights, and a technique that is on adds columns to them; set "
+                "d=0, or use l2"
+            )
         # A weight that is computed from others (spectral or weight norm) is no parameter: asking for it would
         # move the script's power iteration.
         layers = dict.fromkeys(

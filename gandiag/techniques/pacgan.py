@@ -30,13 +30,14 @@ def pack(x: Float[Tensor, "n ..."], m: int) -> Float[Tensor, "packs m ..."]:
         seams=("networks",),
         cost=1.25,
         cautions=(
+            "clipping that the script does itself, of weights (WGAN) or gradients, does not reach the added weights",
             "the batch size should be divisible by m",
             "the added weights have an optimizer of gandiag's own, set as D's is; the script's checkpoints lack them",
         ),
         restart=True,
         snippet="""\
-# D's first layer takes {m} times as many inputs; the batch goes in as packs:
-logits = D(x.view(len(x) // {m}, -1))""",
+# D's first layer takes {m} times as many inputs, or channels; the batch goes in as packs:
+logits = D(x.reshape(len(x) // {m}, -1, *x.shape[2:]))""",
     )
 )
 @dataclass

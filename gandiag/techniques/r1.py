@@ -43,7 +43,7 @@ def squared_slope(logits: Float[Tensor, ...], x: Float[Tensor, "n ..."], *, pack
         snippet="""\
 x_real = x_real.detach().requires_grad_()
 slope, = torch.autograd.grad(D(x_real).sum(), x_real, create_graph=True)   # D's logits, before any sigmoid
-loss_d = loss_d + {gamma} / 2 * slope.square().flatten(1).sum(1).mean()""",
+loss_d = loss_d + {gamma} / 2 * {every} * slope.square().flatten(1).sum(1).mean()   # at each {every}-th D step""",
     )
 )
 @dataclass

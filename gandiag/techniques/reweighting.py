@@ -65,10 +65,11 @@ class _Record:
             "instance_noise",
             "augment",
             "diffaugment",
+            "ada",
         ),
         suits=("bce",),
         snippet="""\
-# record D's logit of each real sample over {window} steps, from step {start} on: logits[i, t], then once
+# record D's logit of each real sample over {window} steps, from step {after} on: logits[i, t], then once
 score = np.maximum(logits.mean(1) + {k} * logits.std(1, ddof=1), 0.01)
 weight = np.minimum(score, {ratio} * score.min())
 loader = DataLoader(data, batch_size, sampler=WeightedRandomSampler(weight, len(data)))""",

@@ -63,13 +63,16 @@ class _Spectrum:
         conflicts=("spectral_norm",),
         restart=True,
         snippet="""\
-class Lift(nn.Module):                                                     # {compensation}, every {every}
+class Lift(nn.Module):                        # at each forward; every={every} keeps u and vh for so many of them
+    highest = 0.0
     def forward(self, weight):
         matrix = weight.flatten(1)
         u, s, vh = torch.linalg.svd(matrix.detach(), full_matrices=False)
         sigma = (u * (matrix @ vh.t())).sum(0)
-        sunk = torch.arange(len(s), device=s.device) < max(1, int({share} * len(s)))
-        return ((matrix + u * (sunk * (sigma[0] - sigma)) @ vh) / sigma[0]).view_as(weight)
+        self.highest = torch.maximum(s / s[0], torch.as_tensor(self.highest))
+        first = torch.arange(len(s), device=s.device) < max(1, int({share} * len(s)))
+        static, dynamic = first * (sigma[0] - sigma), self.highest * sigma[0] - sigma
+        return ((matrix + u * {compensation} @ vh) / sigma[0]).view_as(weight)
 
 for layer in D.modules():
     if isinstance(layer, (nn.Linear, nn.Conv2d)):

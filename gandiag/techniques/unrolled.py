@@ -24,7 +24,7 @@ from gandiag.techniques.base import Batch, Card, Technique, positive, technique
             "the steps are plain gradient descent, Eq. 7; the paper's experiments unroll D's Adam, which moves farther",
             "needs operations in D that can be differentiated twice",
         ),
-        conflicts=("spectral_norm",),
+        conflicts=("spectral_norm", "spectral_regularisation"),
         snippet="""\
 weights = dict(D.named_parameters())
 for _ in range({k}):

@@ -70,10 +70,12 @@ class Moments:
         conflicts=("layer_norm", "instance_norm"),
         restart=True,
         snippet="""\
-mean, square = reference.mean(0), reference.square().mean(0)   # of this layer's inputs for one fixed batch
-share = 1 / (len(reference) + 1)
-m, s = share * h + (1 - share) * mean, share * h**2 + (1 - share) * square
-h = (h - m) / (s - m**2 + 1e-5).sqrt() * self.norm.weight + self.norm.bias   # in: {role}""",
+x, ref = (t.reshape(*t.shape[:2], -1) for t in (h, reference))   # reference: this layer's inputs for one fixed batch
+share = 1 / (len(ref) + 1)
+m = share * x.mean(2, keepdim=True) + (1 - share) * ref.mean((0, 2), keepdim=True)
+s = share * x.square().mean(2, keepdim=True) + (1 - share) * ref.square().mean((0, 2), keepdim=True)
+x = (x - m) / (s - m**2 + self.norm.eps).sqrt() * self.norm.weight[:, None] + self.norm.bias[:, None]
+h = x.reshape(h.shape)   # in: {role}""",
     )
 )
 @dataclass

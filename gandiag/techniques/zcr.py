@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gandiag.errors import UsageError
-from gandiag.techniques.base import BATCH_COUPLED, Card, Latent, Technique, positive, technique
+from gandiag.techniques.base import Card, Latent, Technique, positive, technique
 
 
 def gap(x: Float[Tensor, "n ..."], other: Float[Tensor, "n ..."]) -> Float[Tensor, ""]:
@@ -31,8 +32,8 @@ def gap(x: Float[Tensor, "n ..."], other: Float[Tensor, "n ..."]) -> Float[Tenso
         cautions=(
             "G's part is negative and has no bound: with too large a weight G spreads its samples without end",
             "the step is in the units of the latents; the paper's are normal",
+            "where D mixes the samples of a batch, as batch norm does, it compares two batches, not two samples",
         ),
-        layers=BATCH_COUPLED,
         snippet="""\
 z_near = z + {radius} * torch.randn_like(z)
 near = G(z_near)
@@ -50,6 +51,7 @@ class ZCR(Technique):
         g: weight on G's side, at least 0; 0.5 in both.
     """
 
+    asks_d: ClassVar[bool] = True
     radius: float = 0.05
     d: float = 5.0
     g: float = 0.5

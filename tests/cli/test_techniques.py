@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -29,7 +31,9 @@ def test_each_has_a_card(name: str) -> None:
     card = TECHNIQUES[name].card
     for part in (*card.treats, "source", f"gandiag run --enable {name}"):
         assert part in result.stdout
-    assert [key for key in TECHNIQUES[name]().params() if f"{{{key}}}" in result.stdout] == []
+    for key, value in TECHNIQUES[name]().params().items():  # each with a few words of what it is
+        assert f"{{{key}}}" not in result.stdout
+        assert re.search(rf"- {key}={re.escape(str(value))}: \S", result.stdout), key
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

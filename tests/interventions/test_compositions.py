@@ -23,8 +23,10 @@ from helpers.gan_loops import (
 from helpers.unrecorded import unrecorded
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 import gandiag
+from gandiag.errors import TechniqueRefused
 from gandiag.techniques.spectral_norm import SpectralNorm, _matrix
 
 SETS = [
@@ -152,3 +154,70 @@ def test_clipping_sees_the_added_weights(tmp_path: Path) -> None:
         run.techniques[1].clip = lambda parameters: (seen.append(len(parameters)), clip(parameters))
         train(n_critic, ours)
     assert seen == [7, 7, 4]
+
+
+@pytest.mark.parametrize("name", ["l2:d=0.1", "l1:d=0.01", "historical_averaging:d=0.1,g=0"])
+def test_penalties_of_weights_reach_the_added_ones(name: str, tmp_path: Path) -> None:
+    """Within 1e-6 of a D that has the wide layer itself: each block pays for its own weights."""
+    ours = script(data=lambda: ring(steps=20))
+    run = watched(n_critic, ours, ["pacgan:m=2", name], tmp_path / "a")
+    theirs = script(d=WideD, data=lambda: ring(steps=20))
+    watched(n_critic, theirs, [name], tmp_path / "b")
+    added = run.techniques[0].added()[ours.d.first][0]
+    wide = torch.cat([ours.d.first.weight, added], dim=1)
+    assert_same({"wide": wide.detach()}, {"wide": theirs.d.first.weight.detach()}, within=1e-6)
+
+
+def test_whole_rows_cannot_be_compared_beside_added_columns(tmp_path: Path) -> None:
+    """`orthogonal` in D beside packs is refused, and in G alone it is not."""
+    with pytest.raises(TechniqueRefused, match="orthogonal compares whole rows"):
+        watched(n_critic, script(), ["pacgan", "orthogonal:d=0.1"], tmp_path / "a")
+    run = watched(n_critic, script(data=lambda: ring(steps=4)), ["pacgan", "orthogonal"], tmp_path / "b")
+    assert min(run.interventions.counts.values()) > 0
+
+
+@pytest.mark.parametrize(
+    "techniques",
+    [
+        ["unrolled", "spectral_regularisation"],
+        ["reweighting", "ada"],
+        ["consensus", "instance_noise"],
+        ["lookahead", "pacgan"],
+    ],
+)
+def test_what_would_undo_each_other_is_refused(techniques: list[str], tmp_path: Path) -> None:
+    """An unrolled D without its normalisation; samples that are never the same; fakes that D sees without noise."""
+    with pytest.raises(TechniqueRefused, match="must not be on together"):
+        watched(n_critic, script(), techniques, tmp_path)
+
+
+class AveragedAndDecayed(Hand):
+    """One step of G in three of D's; the average and the decay count the steps that are made."""
+
+    def __init__(self, g: nn.Module) -> None:
+        self.average = {name: p.detach().clone() for name, p in g.named_parameters()}
+        self.turns = {"d": 0, "g": 0}
+
+    def step(self, s: Script, optimizer: Optimizer) -> None:
+        role = "d" if optimizer is s.optimizer_d else "g"
+        if role == "g" and self.turns["d"] % 3:
+            return
+        group = optimizer.param_groups[0]
+        before, group["lr"] = group["lr"], group["lr"] * (1 - self.turns[role] / 60)
+        optimizer.step()
+        group["lr"] = before
+        self.turns[role] += 1
+        if role == "g":
+            for name, p in s.g.named_parameters():
+                self.average[name].lerp_(p.detach(), 0.1)
+
+
+def test_a_step_that_is_left_out_counts_for_nothing(tmp_path: Path) -> None:
+    """Within 1e-12 of the loop by hand: the average and the rate move with G's steps, one in three rounds."""
+    ours, theirs = (script(d=net_for("dcgan")) for _ in range(2))
+    run = watched(dcgan, ours, ["n_critic:n=3", "ema:decay=0.9", "lr_decay:over=60"], tmp_path)
+    hand = AveragedAndDecayed(theirs.g)
+    train(dcgan, theirs, hand)
+    assert_same(ours.tensors(), theirs.tensors(), within=1e-12)
+    assert_same(run.averages(), hand.average, within=1e-12)
+    assert hand.turns == {"d": 50, "g": 16}

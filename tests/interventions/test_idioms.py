@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.optim import Adam
 
 import gandiag
+from gandiag.errors import TechniqueRefused
 from gandiag.techniques import TECHNIQUES
 
 
@@ -88,6 +89,35 @@ def test_packs_of_labelled_samples(tmp_path: Path) -> None:
     ours = script(d=LabelD)
     run = watched(conditional, ours, ["pacgan:m=2"], tmp_path)
     assert run.techniques[0].added().keys() == {ours.d.first}
+
+
+class ProjectionD(D):
+    """The usual conditional D: the label's vector times the features, after or before the score."""
+
+    def __init__(self, *, label_last: bool) -> None:
+        super().__init__()
+        self.label = nn.Embedding(8, self.last.in_features)
+        self.label_last = label_last
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        features = self.features(x)
+        parts = [lambda: self.last(features), lambda: (self.label(y) * features).sum(1, keepdim=True)]
+        first, second = parts if self.label_last else reversed(parts)
+        return first() + second()
+
+
+@pytest.mark.parametrize("label_last", [True, False])
+@pytest.mark.parametrize("technique", ["feature_matching", "gdpp", "minibatch_discrimination", "minibatch_stddev"])
+def test_the_last_layer_of_a_projection_discriminator(technique: str, label_last: bool, tmp_path: Path) -> None:
+    """It is the one that the samples pass, whichever of the two is called last; D ends the same in both orders."""
+    ends = []
+    for order in (label_last, True):
+        ours = script(d=lambda order=order: ProjectionD(label_last=order))
+        run = watched(conditional, ours, [technique], tmp_path / str(order))
+        assert set(run.techniques[0].added()) <= {ours.d.last}
+        assert run.interventions.counts[technique] >= 50
+        ends.append(ours.tensors())
+    assert_same(*ends, within=1e-9)
 
 
 def test_a_labelled_batch_of_real_and_fake_together(tmp_path: Path) -> None:
@@ -232,9 +262,24 @@ def test_two_discriminators_each_pay_their_whole_penalty(every: int, tmp_path: P
     assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES.names())
+#: What acts on D's weights by D's own step, and by the first steps.
+ON_D = ("d_loss", "d_term", "weights", "widen", "d_input")
+#: What waits, and a loss of D that is the script's own.
+SAME = ("apa", "ada", "reweighting", "adaptive_n_critic", "non_saturating")
+ONE_D = [name for name in TECHNIQUES.names() if TECHNIQUES[name].one_d]
+
+
+@pytest.mark.parametrize("name", ONE_D)
+def test_what_is_defined_for_one_discriminator_is_refused_for_two(name: str, tmp_path: Path) -> None:
+    """The gradient of a game of two players, and the slope of the one D: with the number of those that there are."""
+    ours = script(d=TwoCritics)
+    with pytest.raises(TechniqueRefused, match=f"{name} is defined for one discriminator.*trains 2"):
+        watched(both, ours, [name], tmp_path, d_nets=[ours.d.a, ours.d.b])
+
+
+@pytest.mark.parametrize("name", [name for name in TECHNIQUES.names() if name not in ONE_D])
 def test_two_discriminators_each_have_their_own_additions(name: str, tmp_path: Path) -> None:
-    """Every technique works on both, and what it adds to one is not used for the other."""
+    """Every technique acts on both, and what it adds to one is not used for the other."""
 
     def twins(kind: Kind) -> Callable[[], nn.Module]:
         def make() -> nn.Module:
@@ -244,7 +289,11 @@ def test_two_discriminators_each_have_their_own_additions(name: str, tmp_path: P
 
         return make
 
-    ours, run, _ = trained(name, both, twins, tmp_path, d_nets=lambda s: [s.d.a, s.d.b])
+    ours, run, kind = trained(name, both, twins, tmp_path, d_nets=lambda s: [s.d.a, s.d.b])
+    if run.techniques[0].has(*ON_D) and name not in SAME:
+        plain = train(both, script(g=kind.g, d=twins(kind), data=lambda: kind.data(6)))
+        for ours_d, plain_d in ((ours.d.a, plain.d.a), (ours.d.b, plain.d.b)):
+            assert any(not torch.equal(p, q) for p, q in zip(ours_d.parameters(), plain_d.parameters(), strict=True))
     added = run.techniques[0].added()
     of = {net: {layer for layer in net.modules() if layer in added} for net in (ours.d.a, ours.d.b)}
     assert len(of[ours.d.a]) == len(of[ours.d.b])

@@ -137,3 +137,20 @@ def test_probabilities_are_read_as_logits() -> None:
     found, at = at_logits(p.detach(), cotangent, probability=True)
     torch.testing.assert_close(found, logits)
     torch.testing.assert_close(at, slopes(lambda x: functional.softplus(-x), logits))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1e-1, 1e-3, 1e-5, 1e-8, 0.0])
+def test_logits_that_are_nearly_equal_are_no_other_loss(dtype: torch.dtype, spread: float) -> None:
+    """A D that says the same of all samples, as of those of a collapsed G: cross-entropy is never ruled out."""
+    for seed in range(10):
+        generator, own = torch.Generator().manual_seed(seed), ScriptLoss()
+        for step in range(LOOK_AGAIN + 1):
+            some = 1.0 if seed % 2 and step < FITTED_TO else spread
+            logits = (0.3 + some * torch.randn(64, 1, generator=generator, dtype=torch.float64)).to(dtype)
+            for side, sign in (("real", -1), ("fake", 1)):
+                own.show(
+                    side, logits, slopes(lambda x, sign=sign: functional.softplus(sign * x), logits), name="replay"
+                )
+        if seed % 2:
+            assert own.family == "bce"

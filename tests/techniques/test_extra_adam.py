@@ -117,3 +117,15 @@ def test_lookahead_beside_it_is_refused(tmp_path: Path) -> None:
     """It would put back points that lookahead has left."""
     with pytest.raises(TechniqueRefused, match="choose one"):
         watched(dcgan, script(), ["extra_adam", "lookahead"], tmp_path)
+
+
+def test_weight_decay_stays_as_decoupled_as_the_script_has_it() -> None:
+    """AdamW's shrinks the weight that was kept by lr * decay, at the look and at the step; Adam's is in the sign."""
+    shrunk = 2 * (1 - 0.1 * 0.5) - 0.1
+    for decoupled, wanted in ((True, shrunk), (False, 2 - 0.1)):
+        p, technique = nn.Parameter(torch.full((1,), 2.0)), ExtraAdam(beta1=0.0, beta2=0.0)
+        for _ in range(2):
+            p.grad = torch.ones(1)
+            group = {"params": [p], "lr": 0.1, "weight_decay": 0.5, "decoupled_weight_decay": decoupled}
+            technique.take_step(role="d", groups=[group])
+            torch.testing.assert_close(p.data, torch.tensor([wanted]))

@@ -25,6 +25,7 @@ from helpers.gan_loops import (
 )
 from torch import Tensor, nn
 
+from gandiag.errors import TechniqueRefused
 from gandiag.techniques.minibatch_discrimination import closeness
 
 KERNELS, DIMS = 6, 3
@@ -117,3 +118,18 @@ def test_equals_a_real_concatenation_before_a_convolution(tmp_path: Path) -> Non
     run = watched(dcgan, ours, [TECHNIQUE], tmp_path)
     train(dcgan, theirs)
     compare(ours, theirs, run.techniques[0].added()[ours.d.last])
+
+
+def test_a_patch_head_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """A last layer that slides over a map has no one vector for each sample."""
+
+    class PatchD(ConvD):
+        def __init__(self) -> None:
+            super().__init__(sigmoid=False)
+            self.last = nn.Conv2d(6, 1, 3, padding=1)
+
+        def logits(self, x: Tensor) -> Tensor:
+            return self.last(self.features(x))
+
+    with pytest.raises(TechniqueRefused, match=r"slides over a map of 96 numbers, 54 at a time.*minibatch_stddev"):
+        watched(dcgan, script(g=ConvG, d=PatchD, data=lambda: pictures(2)), [TECHNIQUE], tmp_path)

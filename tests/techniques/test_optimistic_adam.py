@@ -122,3 +122,13 @@ def test_settings_that_are_not_adams_are_refused(wrong: str) -> None:
     """Each names itself."""
     with pytest.raises(UsageError, match=wrong.partition("=")[0]):
         parse(f"optimistic_adam:{wrong}")
+
+
+def test_weight_decay_stays_as_decoupled_as_the_script_has_it() -> None:
+    """AdamW's shrinks the weight by lr * decay before the move; Adam's goes into the gradient's sign."""
+    for decoupled, wanted in ((True, 2 * (1 - 0.1 * 0.5) - 0.2), (False, 2 - 0.2)):
+        p = nn.Parameter(torch.full((1,), 2.0))
+        p.grad = torch.ones(1)
+        group = {"params": [p], "lr": 0.1, "weight_decay": 0.5, "decoupled_weight_decay": decoupled}
+        OptimisticAdam(beta1=0.0, beta2=0.0).take_step(role="d", groups=[group])
+        torch.testing.assert_close(p.data, torch.tensor([wanted]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gandiag.advice import Advice
-    from gandiag.techniques.base import Card
+    from gandiag.techniques.base import Card, Technique
 
 
 def command(
@@ -31,7 +32,7 @@ def command(
         _advice(ADVICE[name], out)
     else:
         made = parse(name)
-        _card(made.card, made.params(), out)
+        _card(made, out)
 
 
 def _table(cards: list[Card], advice: list[Advice], out: Console) -> None:
@@ -76,13 +77,28 @@ def _advice(advice: Advice, out: Console) -> None:
         bullets(out, advice.cautions)
 
 
-def _card(card: Card, params: dict[str, object], out: Console) -> None:
+def _meanings(made: Technique) -> dict[str, str]:
+    """What each parameter is, as the class's docstring has it under `Attributes:`."""
+    _, _, section = inspect.cleandoc(made.__doc__ or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for line in section.splitlines():
+        name, colon, text = line.strip().partition(":")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            key = name
+            found[key] = text.strip()
+        elif found and line.strip():
+            found[key] += " " + line.strip()
+    return found
+
+
+def _card(made: Technique, out: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from gandiag.report.terminal import bullets, heading
     from gandiag.report.words import run_line
 
+    card, params = made.card, made.params()
     out.print(Text(card.name, style="bold"))
     out.print(card.summary)
     out.print()
@@ -95,7 +111,6 @@ def _card(card: Card, params: dict[str, object], out: Console) -> None:
         ("source", card.source),
         ("time", f"{card.cost:g} x a step without it, on the demos' small networks"),
         ("acts at", ", ".join(card.seams).replace("_", " ")),
-        ("parameters", ", ".join(f"{key}={value}" for key, value in params.items()) or "none"),
         ("needs a loss", ", ".join(card.suits)),
         ("needs data", ", ".join(card.data)),
         ("needs layers", " or ".join(card.wants)),
@@ -106,6 +121,10 @@ def _card(card: Card, params: dict[str, object], out: Console) -> None:
         if value:
             facts.add_row(Text(fact, style="dim"), Text(value))
     out.print(facts)
+    if params:
+        meanings = _meanings(made)
+        heading(out, "Parameters")
+        bullets(out, [f"{key}={value}: {meanings.get(key, '')}" for key, value in params.items()])
     if card.cautions:
         heading(out, "Mind")
         bullets(out, card.cautions)
