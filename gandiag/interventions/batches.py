@@ -50,6 +50,7 @@ class Batches:
         self._steps: dict[int, int] = {}
         self.margins = Margins()
         self._companions = Companions()
+        self._asking = any(t.asks_d for t in techniques)
         self._wants_logits = any(t.reads_logits or t.reads_own_loss for t in techniques)
         self._pack = max((t.pack for t in techniques), default=1)
         self._reading = next((t.card.name for t in techniques if t.reads_own_loss), None)
@@ -64,16 +65,16 @@ class Batches:
         """What is changed in a net; nothing where it was not prepared."""
         return self.changes.get(id(net)) or Changes(net, [], of_d=False)
 
-    def d_steps(self, found: Sequence[Pair]) -> None:
-        """Take note of the pairs of a step of D."""
+    def d_steps(self, found: Sequence[Pair], drawn: Sequence[Call]) -> None:
+        """Take note of the pairs of a step of D, and of the last calls of G."""
         for net in {id(pair.real_call.unit) for pair in found}:
             self._steps[net] = self._steps.get(net, -1) + 1
         self.last.update({id(pair.real_call.unit): pair for pair in found})
         for pair in found:
             self.changes_of(pair.real_call.unit).note_trained()
-        if any(t.asks_d for t in self._techniques):
-            for pair in self.last.values():
-                self._companions.learn(pair)
+        if self._asking:
+            for pair in found:
+                self._companions.learn(pair, drawn)
 
     def for_d(self, pair: Pair, *, check: bool) -> Batch:
         """For `d_loss`. `check` asks whether the script's loss is what techniques need it to be."""

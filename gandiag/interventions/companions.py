@@ -8,6 +8,7 @@ G has made: from then on they are taken from the call of G that is made anew.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,15 +24,24 @@ class Companions:
     """Of each D, which of G's arguments its own are."""
 
     def __init__(self) -> None:
-        self._sources: dict[int, list[int | None]] = {}
+        self._sources: dict[int, list[int]] = {}
 
-    def learn(self, pair: Pair) -> None:
-        """Look at D's call on a fake batch, and at the call of G that has made it, if both are known."""
+    def learn(self, pair: Pair, made: Sequence[Call]) -> None:
+        """Look at D's call on a fake batch, and at the call of G that has made it.
+
+        Args:
+            pair: what D has just seen.
+            made: the last call of each G, for fakes that were found by value: then nothing else is known of their call.
+        """
         of_d = beside(pair.fake_call)
-        made = next((t.call for t in pair.fake_call.sources if t is not None and (t.call.args or t.call.kwargs)), None)
-        if of_d and made is not None:
-            of_g = beside(made)
-            self._sources[id(pair.fake_call.unit)] = [_place(x, of_g) for x in of_d]
+        if not of_d:
+            return
+        for call in [*(t.call for t in pair.fake_call.sources if t is not None), *made]:
+            of_g = beside(call)
+            places = [place for x in of_d if (place := _place(x, of_g)) is not None]
+            if len(places) == len(of_d):
+                self._sources[id(pair.fake_call.unit)] = places
+                return
 
     def of_g(self, name: str, d_call: Call, g_call: Call) -> Call:
         """D's call as it would be on what this call of G makes.
@@ -42,16 +52,15 @@ class Companions:
         of_d = beside(d_call)
         if not of_d:
             return d_call
-        sources = self._sources.get(id(d_call.unit), [None])
-        of_g = beside(g_call)
-        if None in sources or len(sources) != len(of_d) or max(i for i in sources if i is not None) >= len(of_g):
+        sources, of_g = self._sources.get(id(d_call.unit), []), beside(g_call)
+        if len(sources) != len(of_d) or max(sources) >= len(of_g):
             raise TechniqueRefused(
                 f"{name} has G make samples of its own for D to judge, and {type(d_call.unit).__name__} is given "
                 f"something beside each sample (labels, a condition) that {type(g_call.unit).__name__} is not given "
                 "for it, so nobody knows what to give it here; turn on r1, lecam or spectral_norm, or write it into "
                 "the script"
             )
-        swapped = {id(old): of_g[place] for old, place in zip(of_d, sources, strict=True) if place is not None}
+        swapped = {id(old): of_g[place] for old, place in zip(of_d, sources, strict=True)}
         call = copy.copy(d_call)
         call.args, call.kwargs = map_tensors((tuple(d_call.args), dict(d_call.kwargs)), lambda x: swapped.get(id(x), x))
         return call

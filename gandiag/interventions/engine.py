@@ -128,6 +128,8 @@ class Interventions(Director, Listener):
         if call.grad_enabled and call.unit.training:
             change = self._change_d_input if role == "d" else self._change_g_input
             args, kwargs = guard(change, call, args, kwargs) or (args, kwargs)
+        elif role == "g" and call.unit.training and (z := samples(args, kwargs)) is not None:
+            self._gradients.drawn[id(call.unit)] = (call, z)
         if role == "g":
             return changes.run(args, kwargs, forward=run, update=call.unit.training)
         output = self._cotangents.run(call, lambda: changes.run(args, kwargs, forward=run, update=call.unit.training))
@@ -172,7 +174,7 @@ class Interventions(Director, Listener):
             with unsaved():
                 new = technique.g_input(self._batches.latent(technique, call, new.detach()))
             self.counts[technique.card.name] += 1
-        self._gradients.made[id(call.unit)] = (call, new.detach())
+        self._gradients.made[id(call.unit)] = self._gradients.drawn[id(call.unit)] = (call, new.detach())
         return (args, kwargs) if new is z else replace_samples(args, kwargs, new)
 
     # -- around a step ------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ class Gradients:
         self.gates = batches.read or any(t.has("g_loss", "g_gradient") for t in techniques)
         #: The last call of each G that it may learn from, with the latents that it was given.
         self.made: dict[int, tuple[Call, Tensor]] = {}
+        #: Its last call in train mode, also without autograd, as some scripts draw D's fakes.
+        self.drawn: dict[int, tuple[Call, Tensor]] = {}
 
     def at_d(self, step: Step, nets: Nets) -> None:
         """D's step: losses of the batch, then losses of the weights."""
@@ -68,7 +70,8 @@ class Gradients:
         for technique in self._techniques:
             if technique.has("d_term"):  # each D has its own, and of several optimizers each its own Ds
                 asked = self._batches.last_of(step.calls)
-                latents = [self._batches.latent(technique, *made, pair=p) for made in self.made.values() for p in asked]
+                drawn = self.drawn.values()
+                latents = [self._batches.latent(technique, call, z, pair=p) for call, z in drawn for p in asked]
                 self._add_terms(technique, technique.d_term, latents, nets("d"))
         self._losses_of_weights("d", nets, step)
 
@@ -118,7 +121,7 @@ class Gradients:
 
     def _losses_of_d(self, step: Step, nets: Nets) -> None:
         found = pairs(step)
-        self._batches.d_steps(found)
+        self._batches.d_steps(found, [call for call, _ in self.drawn.values()])
         if not found:
             if step.index == 0:
                 raise refusals.unlabelled(self._reads_pairs[0], step)

@@ -179,6 +179,7 @@ def test_unclear_roles_are_asked_and_the_answer_is_taken(terminal: Terminal) -> 
         (["r2d2"], "no technique named 'r2d2'"),
         (["r1:gama=1"], "gama"),
         (["r1", "r1"], "r1 was asked for twice"),
+        (["more_data"], "gandiag techniques more_data"),
     ],
 )
 def test_a_technique_that_cannot_be_is_refused_before_training(

@@ -134,6 +134,36 @@ def test_the_labels_are_those_that_g_was_given(technique: str, hand: type[Hand],
     assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
 
 
+def test_fakes_without_a_graph_in_one_batch_with_the_real_ones(tmp_path: Path) -> None:
+    """Found by their values alone, beside G's labels at the same rows: both loops end alike, within 1e-6."""
+
+    def together(s: Script, hand: Hand) -> None:
+        for i, real in enumerate(s.batches):
+            y_real, y = (torch.arange(len(real)) + i) % 8, torch.randint(8, (len(real),))
+            z = torch.randn(len(real), 2)
+            with torch.no_grad():
+                fake = s.g(z, y)
+            s.optimizer_d.zero_grad()
+            d_real, d_fake = s.d(torch.cat([real, fake]), torch.cat([y_real, y])).chunk(2)
+            loss = functional.softplus(-d_real).mean() + functional.softplus(d_fake).mean()
+            if (term := hand.d_term(s, real=(real, y_real), fake=(z, y))) is not None:
+                loss = loss + term
+            loss.backward()
+            s.optimizer_d.step()
+            z, y = torch.randn(len(real), 2), torch.randint(8, (len(real),))
+            s.optimizer_g.zero_grad()
+            loss = functional.softplus(-s.d(s.g(z, y), y)).mean()
+            if (term := hand.g_term(s, real=(real, y_real), fake=(z, y))) is not None:
+                loss = loss + term
+            loss.backward()
+            s.optimizer_g.step()
+
+    ours, theirs = (script(d=LabelD, g=LabelG) for _ in range(2))
+    watched(together, ours, ["zcr:radius=0.3,d=2,g=0.2"], tmp_path)
+    train(together, theirs, ZCR())
+    assert_same(ours.tensors(), theirs.tensors(), within=1e-6)
+
+
 @pytest.mark.parametrize("name", ["zcr", "consensus", "latent_optimisation"])
 def test_labels_that_g_does_not_know_are_refused(name: str, tmp_path: Path) -> None:
     """A D with labels beside a G without: nobody knows the label of a sample that the technique makes."""

@@ -34,9 +34,16 @@ def command(
     from gandiag_cli.launch import launch
 
     if enable:
+        from gandiag.advice import ADVICE
+        from gandiag.errors import UsageError
         from gandiag.techniques import parse
 
         for text in enable:  # a misspelt name must not cost the start of a training
+            if text in ADVICE:
+                raise UsageError(
+                    f"{text} is advice, which no tool can follow in a script's place; `gandiag techniques {text}` says "
+                    "how to begin"
+                )
             parse(text)
     options = {
         "generator": generator,
