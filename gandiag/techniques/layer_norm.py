@@ -30,7 +30,7 @@ def layer_norm(x: Float[Tensor, "n c ..."], norm: _BatchNorm) -> Float[Tensor, "
         treats={"GD203": 0.25, "GD301": 0.2},
         source="Ba et al. 2016, arXiv:1607.06450, Eq. 3; in D: Gulrajani et al. 2017, arXiv:1704.00028, section 4",
         seams=("networks",),
-        cost=1.1,
+        cost=1.05,
         cautions=(
             "D no longer sees what a whole batch has in common, which is part of what keeps G from one point",
             "the running statistics in the script's checkpoints are no longer used",

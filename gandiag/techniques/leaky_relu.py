@@ -20,7 +20,7 @@ from gandiag.techniques.base import Card, Inside, Technique, technique
         treats={"GD201": 0.3},
         source="Radford et al. 2016, arXiv:1511.06434, section 3; Maas et al. 2013, ICML workshop",
         seams=("networks",),
-        cost=1.0,
+        cost=1.1,
         cautions=("only nn.ReLU modules are seen; relu written as a plain function is not",),
         restart=True,
         snippet="""\

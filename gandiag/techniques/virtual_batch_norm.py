@@ -61,7 +61,7 @@ class Moments:
         treats={"GD203": 0.25, "GD104": 0.2},
         source="Salimans et al. 2016, arXiv:1606.03498, section 3.5",
         seams=("networks",),
-        cost=1.6,
+        cost=1.4,
         cautions=(
             "each forward takes another one on the reference batch",
             "the reference batch is not in the script's checkpoints, and a net without it is another one",
