@@ -272,7 +272,8 @@ def watch(
         labels: gives each sample of a batch (n, ...) its mode, n integers; without it modes are clusters.
         embedder: what samples are compared in: a name that needs no fitting, "module:function", a function from a batch
             (n, ...) to features (n, d), or "auto".
-        strict: raise gandiag's own errors, for tests; by default they switch gandiag off and training goes on.
+        strict: raise gandiag's own errors, for tests; by default they switch gandiag off and training goes on, unless
+            techniques are on: then `TechniqueRefused` is raised into the loop, which would else go on without them.
         snapshot_rows: samples in a snapshot, each side; by default 2,500 small or 1,000 large ones.
         taint: follow every tensor operation of the first 5 iterations, for loops where real and fake cannot be told
             apart otherwise. It slows these iterations down, up to five times where nets are tiny; it changes no bit.

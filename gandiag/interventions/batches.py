@@ -37,6 +37,7 @@ class Batches:
         changes: of each net that has been prepared, by id.
         last: the last pair of real and fake batches that each D has seen, by id of the D.
         margins: what the graphs of the script's losses show.
+        wants_trained: whether any technique must know which parameters of a net are trained.
     """
 
     def __init__(self, techniques: Sequence[Technique], observer: Observer) -> None:
@@ -51,6 +52,7 @@ class Batches:
         self.margins = Margins()
         self._companions = Companions()
         self._asking = any(t.asks_d for t in techniques)
+        self.wants_trained = self._asking or any(t.reads_own_loss for t in techniques)
         self._wants_logits = any(t.reads_logits or t.reads_own_loss for t in techniques)
         self._pack = max((t.pack for t in techniques), default=1)
         self._reading = next((t.card.name for t in techniques if t.reads_own_loss), None)
@@ -70,8 +72,9 @@ class Batches:
         for net in {id(pair.real_call.unit) for pair in found}:
             self._steps[net] = self._steps.get(net, -1) + 1
         self.last.update({id(pair.real_call.unit): pair for pair in found})
-        for pair in found:
-            self.changes_of(pair.real_call.unit).note_trained()
+        if self.wants_trained:
+            for pair in found:
+                self.changes_of(pair.real_call.unit).note_trained()
         if self._asking:
             for pair in found:
                 self._companions.learn(pair, drawn)

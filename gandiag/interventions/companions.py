@@ -37,7 +37,7 @@ class Companions:
         if not of_d:
             return
         for call in [*(t.call for t in pair.fake_call.sources if t is not None), *made]:
-            of_g = beside(call)
+            of_g = _given(call)
             places = [place for x in of_d if (place := _place(x, of_g)) is not None]
             if len(places) == len(of_d):
                 self._sources[id(pair.fake_call.unit)] = places
@@ -52,13 +52,13 @@ class Companions:
         of_d = beside(d_call)
         if not of_d:
             return d_call
-        sources, of_g = self._sources.get(id(d_call.unit), []), beside(g_call)
+        sources, of_g = self._sources.get(id(d_call.unit), []), _given(g_call)
         if len(sources) != len(of_d) or max(sources) >= len(of_g):
             raise TechniqueRefused(
                 f"{name} has G make samples of its own for D to judge, and {type(d_call.unit).__name__} is given "
-                f"something beside each sample (labels, a condition) that {type(g_call.unit).__name__} is not given "
-                "for it, so nobody knows what to give it here; turn on r1, lecam or spectral_norm, or write it into "
-                "the script"
+                f"something beside each sample (labels, a condition) that is none of {type(g_call.unit).__name__}'s "
+                "own arguments as they stand, so nobody knows what to give it here; turn on r1, lecam or "
+                "spectral_norm, or write it into the script"
             )
         swapped = {id(old): of_g[place] for old, place in zip(of_d, sources, strict=True)}
         call = copy.copy(d_call)
@@ -79,6 +79,12 @@ def beside(call: Call) -> list[Tensor]:
     if len(call.args) + len(call.kwargs) > 1 or type(next(iter(call.args), None)) is not Tensor:
         map_tensors((tuple(call.args), dict(call.kwargs)), note)
     return found
+
+
+def _given(call: Call) -> list[Tensor]:
+    """All that G was given: what stands where D's labels do may be G's input itself, as in translating pictures."""
+    x = samples(call.args, call.kwargs)
+    return [*([] if x is None else [x]), *beside(call)]
 
 
 def _place(x: Tensor, among: list[Tensor]) -> int | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gandiag.errors import TechniqueRefused
-from gandiag.interventions.arguments import first_leaf, in_full_precision, replace_samples
+from gandiag.interventions.arguments import first_leaf, in_full_precision, replace_samples, samples
 from gandiag.interventions.network import Changes, SigmoidInputs, call_net, preserved
 from gandiag.loop import Call, Observer
 from gandiag.loop.cast import unwrapped
@@ -30,7 +30,19 @@ class DCritic:
         self._sides = {"real": real, "fake": fake}
 
     def __call__(self, x: Tensor, *, like: str = "real", weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Logits of `x`, one for each pack; a D that ends in a sigmoid is read before it."""
+        """Logits of `x`, one for each pack; a D that ends in a sigmoid is read before it.
+
+        Raises:
+            TechniqueRefused: D is not shown what `x` is; the script does something in between.
+        """
+        shown = samples(self._sides[like].args, self._sides[like].kwargs)
+        if shown is not None and shown.shape[1:] != x.shape[1:]:
+            raise TechniqueRefused(
+                f"{type(self._sides[like].unit).__name__} is shown samples of shape {tuple(shown.shape[1:])} in this "
+                f"script, and G makes {tuple(x.shape[1:])}: what lies between (a condition that is joined to them, "
+                "another net) is the script's own, so a technique that has G make samples for D cannot be used; turn "
+                "on r1, lecam or spectral_norm, or write it into the script"
+            )
         with SigmoidInputs() as sigmoids:
             logits: Tensor = sigmoids.logits(first_leaf(self._run(x, like, weights)))
         return logits

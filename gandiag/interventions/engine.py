@@ -129,7 +129,7 @@ class Interventions(Director, Listener):
             change = self._change_d_input if role == "d" else self._change_g_input
             args, kwargs = guard(change, call, args, kwargs) or (args, kwargs)
         elif role == "g" and call.unit.training and (z := samples(args, kwargs)) is not None:
-            self._gradients.drawn[id(call.unit)] = (call, z)
+            self._gradients.drawn[id(call.unit)] = (call, z.detach())
         if role == "g":
             return changes.run(args, kwargs, forward=run, update=call.unit.training)
         output = self._cotangents.run(call, lambda: changes.run(args, kwargs, forward=run, update=call.unit.training))
@@ -204,7 +204,7 @@ class Interventions(Director, Listener):
         self._stepping.finish(step)
         self._batches.margins.step_done()
         if step.role != "d":
-            self._g_moved = self._g_moved or moved
+            self._g_moved = moved  # of several optimizers of G all step or all wait
         if step.role != "g" and moved:
             for technique in self._at["after_d_step"]:
                 technique.after_d_step(self._nets("d"))

@@ -13,7 +13,7 @@ from gandiag.interventions.added import Added
 from gandiag.interventions.batches import Batches
 from gandiag.interventions.cotangents import Cotangents
 from gandiag.interventions.network import thawed
-from gandiag.interventions.pairs import pairs
+from gandiag.interventions.pairs import Pair, pairs
 from gandiag.loop import Call, Observer, Step
 from gandiag.techniques import Latent, Technique
 
@@ -69,16 +69,19 @@ class Gradients:
             self._losses_of_d(step, nets)
         for technique in self._techniques:
             if technique.has("d_term"):  # each D has its own, and of several optimizers each its own Ds
-                asked = self._batches.last_of(step.calls)
-                drawn = self.drawn.values()
-                latents = [self._batches.latent(technique, call, z, pair=p) for call, z in drawn for p in asked]
+                latents = [
+                    self._batches.latent(technique, call, z, pair=pair)
+                    for pair in self._batches.last_of(step.calls)
+                    for call, z in _makers_of(pair, list(self.drawn.values()))
+                ]
                 self._add_terms(technique, technique.d_term, latents, nets("d"))
         self._losses_of_weights("d", nets, step)
 
     def at_g(self, step: Step, nets: Nets) -> None:
         """G's step: losses through another forward of G, then losses of the weights."""
-        for call, _ in self.made.values():
-            self._batches.changes_of(call.unit).note_trained()
+        if self._batches.wants_trained:
+            for call, _ in self.made.values():
+                self._batches.changes_of(call.unit).note_trained()
         for technique in self._techniques:
             if technique.has("g_term"):
                 latents = [self._batches.latent(technique, *made) for made in self.made.values()]
@@ -192,6 +195,16 @@ class Gradients:
             gradients = torch.autograd.grad(sum(losses[1:], losses[0]), parameters, allow_unused=True)
         _put(parameters, gradients if alike else ranks.averaged(parameters, gradients), replace=replace)
         self._counts[technique.card.name] += 1
+
+
+def _makers_of(pair: Pair, drawn: list[tuple[Call, Tensor]]) -> list[tuple[Call, Tensor]]:
+    """Of several generators, or parts of one, the calls of those whose samples this D judges."""
+    traced = [trace.call for trace in pair.fake_call.sources if trace is not None]
+    if not traced:
+        return drawn
+    units = {id(call.unit) for call in traced if call.args or call.kwargs}  # else only its owner is known
+    owners = {call.owner for call in traced}
+    return [(call, z) for call, z in drawn if (id(call.unit) in units if units else call.owner in owners)]
 
 
 def gated(x: Tensor, observer: Observer, gradients: Gradients, call: Call) -> Tensor:

@@ -108,9 +108,9 @@ class Changes:
         return map_floats(output, lambda leaf: self._expanded(leaf, len(x)))
 
     def note_trained(self) -> None:
-        """The net's own step is here: remember what is trained."""
-        if not self.trained:
-            self.trained = {name: p for name, p in unwrapped(self.net).named_parameters() if p.requires_grad}
+        """The net's own step is here: remember what is trained, which may be more than in the steps before."""
+        now = {name: p for name, p in unwrapped(self.net).named_parameters() if p.requires_grad}
+        self.trained = now or self.trained
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Those that are trained; before the net's first step, those that could be."""

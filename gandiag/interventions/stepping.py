@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from gandiag.errors import TechniqueRefused
 from gandiag.interventions import ranks
@@ -111,8 +111,10 @@ class Stepping(Listener):
 
     def _groups(self, optimizer: Optimizer) -> list[dict[str, Any]]:
         """The script's groups, each with the parameters that techniques have added to its layers."""
+        # Older versions of torch have the class alone to tell it by.
+        decoupled = {"decoupled_weight_decay": True} if isinstance(optimizer, AdamW) else {}
         return [
-            {**group, "params": [*group["params"], *parameters]}
+            {**decoupled, **group, "params": [*group["params"], *parameters]}
             for group, parameters in zip(optimizer.param_groups, self._added.beside(optimizer), strict=True)
         ]
 

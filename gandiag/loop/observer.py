@@ -20,8 +20,10 @@ import os
 import traceback
 import weakref
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -39,6 +41,8 @@ from gandiag.loop.taps import Taps
 #: Steps of which nobody knows whose they are, after which the taint pass has gone on for long enough.
 BLIND = 64
 
+
+_HERE = Path(__file__).parents[1]
 
 _OPEN: weakref.WeakSet[Observer] = weakref.WeakSet()
 
@@ -345,22 +349,34 @@ class Observer(Rounds):
         """Switch gandiag off, or raise what must be raised."""
         if isinstance(error, RolesUnclear | TechniqueRefused):
             self.close()
-            raise self._refused(error) from None
+            refused = self._refused(error)
+            if refused is error:  # with the error that it came from
+                raise error
+            raise refused from None
         if self._strict:
             raise error
         self.close()
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        where = _own_frame(error)
+        text = f"{type(error).__name__}: {error} ({Path(where.filename).name}, {where.name}, line {where.lineno})"
         self._failed(text)
         names = self.director.names() if self.director is not None else ""
         if names:  # to train on without them would be to answer another question than was asked
+            why = "something has failed there, in gandiag or in a net that it has called"
+            what = "run it without that technique, and if the nets are not to blame please report this line"
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                why, what = "the memory of the device is full", "take smaller batches or a technique that costs less"
             raise self._refused(
                 TechniqueRefused(
-                    f"{names} cannot be kept on in this script, as gandiag itself has failed there: {text}. The "
-                    "training is stopped, since it would go on without; run it without that technique, and please "
-                    "report this line"
+                    f"{names} cannot be kept on in this script: {why}: {text}. The training is stopped, since it would "
+                    f"go on without; {what}"
                 )
             ) from error
+
+
+def _own_frame(error: Exception) -> traceback.FrameSummary:
+    """Where in gandiag it happened, rather than where in torch below it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame for frame in reversed(frames) if _HERE in Path(frame.filename).parents), frames[-1])
 
 
 class _Quiet:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.gan_loops import G, Hand, Script, assert_same, own_stream, ring, script, train, watched
+from helpers.gan_loops import D, G, Hand, Script, assert_same, own_stream, ring, script, train, watched
 from interventions.test_idioms import LabelD, conditional
 from torch import Tensor, nn
 from torch.nn import functional
 
+import gandiag
 from gandiag.errors import TechniqueRefused
 
 Made = tuple[Tensor, Tensor]
@@ -186,3 +187,68 @@ def test_a_generator_that_ignores_its_latents_pays_under_mode_seeking(tmp_path: 
     watched(lambda s, _: labelled(s, Plain()), ours, ["mode_seeking"], tmp_path)
     train(labelled, plain, Plain())
     assert ours.g.gain > 2 * plain.g.gain.abs()
+
+
+class Two(nn.Module):
+    """Two nets under one optimizer, as scripts that translate pictures both ways have them."""
+
+    def __init__(self, a: nn.Module, b: nn.Module) -> None:
+        super().__init__()
+        self.a, self.b = a, b
+
+
+def test_each_discriminator_is_asked_about_its_own_generator(tmp_path: Path) -> None:
+    """Samples of 2 and of 3 numbers: the wrong D could not even take them. Both are trained by the term."""
+
+    def both(s: Script, hand: Hand) -> None:
+        pairs = ((s.g.a, s.d.a), (s.g.b, s.d.b))
+        for real in s.batches:
+            reals = (real, torch.cat([real, real[:, :1]], dim=1))
+            fakes = [g(torch.randn(len(real), 2)) for g, _ in pairs]
+            s.optimizer_d.zero_grad()
+            for (_, d), x, fake in zip(pairs, reals, fakes, strict=True):
+                (functional.softplus(-d(x)).mean() + functional.softplus(d(fake.detach())).mean()).backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            sum(functional.softplus(-d(fake)).mean() for (_, d), fake in zip(pairs, fakes, strict=True)).backward()
+            s.optimizer_g.step()
+
+    def nets() -> Script:
+        wide = G()
+        wide.layers[2] = nn.Linear(12, 3)
+        return script(g=lambda: Two(G(), wide), d=lambda: Two(D(), D(inputs=3)), data=lambda: ring(steps=10))
+
+    torch.manual_seed(0)
+    ours, plain = (nets() for _ in range(2))
+    plain.g.load_state_dict(ours.g.state_dict())
+    plain.d.load_state_dict(ours.d.state_dict())
+    optimizers = (ours.optimizer_g, ours.optimizer_d)
+    g, d = [ours.g.a, ours.g.b], [ours.d.a, ours.d.b]
+    with gandiag.watch(
+        g, d, run_dir=tmp_path / "run", techniques=["zcr:g=0"], optimizers=optimizers, strict=True
+    ) as run:
+        train(both, ours)
+    train(both, plain)
+    assert run.interventions.counts == {"zcr": 10}
+    for name in ("a", "b"):
+        assert not torch.equal(getattr(ours.d, name).first.weight, getattr(plain.d, name).first.weight)
+
+
+@pytest.mark.parametrize("name", ["zcr", "latent_optimisation"])
+def test_a_condition_that_is_joined_to_the_samples_is_refused(name: str, tmp_path: Path) -> None:
+    """D(cat(x, c)): what the script puts between G and D is not known for samples of the technique's own."""
+
+    def joined(s: Script, hand: Hand) -> None:
+        for real in s.batches:
+            s.optimizer_d.zero_grad()
+            fake, c = s.g(torch.randn(len(real), 2)), torch.randn(len(real), 3)
+            loss = functional.softplus(-s.d(torch.cat([real, c], 1))).mean()
+            (loss + functional.softplus(s.d(torch.cat([fake, c], 1))).mean()).backward()
+            s.optimizer_d.step()
+            s.optimizer_g.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            functional.softplus(-s.d(torch.cat([fake, c], 1))).mean().backward()
+            s.optimizer_g.step()
+
+    with pytest.raises(TechniqueRefused, match=r"is shown samples of shape \(5,\).*G makes \(2,\)"):
+        watched(joined, script(d=lambda: D(inputs=5), data=lambda: ring(steps=4)), [name], tmp_path)

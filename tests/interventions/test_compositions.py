@@ -23,7 +23,7 @@ from helpers.gan_loops import (
 from helpers.unrecorded import unrecorded
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 import gandiag
 from gandiag.errors import TechniqueRefused
@@ -221,3 +221,25 @@ def test_a_step_that_is_left_out_counts_for_nothing(tmp_path: Path) -> None:
     assert_same(ours.tensors(), theirs.tensors(), within=1e-12)
     assert_same(run.averages(), hand.average, within=1e-12)
     assert hand.turns == {"d": 50, "g": 16}
+
+
+def test_two_optimizers_of_g_are_one_step_of_g(tmp_path: Path) -> None:
+    """The one that does not set the pace steps after the round has ended: the average still moves once in three."""
+
+    def loop(s: Script, hand: Hand) -> None:
+        first, last = (Adam(layer.parameters(), lr=1e-3) for layer in (s.g.layers[0], s.g.layers[2]))
+        for real in s.batches:
+            s.optimizer_d.zero_grad()
+            fake = s.g(torch.randn(len(real), 2))
+            (functional.softplus(-s.d(real)).mean() + functional.softplus(s.d(fake.detach())).mean()).backward()
+            s.optimizer_d.step()
+            first.zero_grad()
+            last.zero_grad()
+            functional.softplus(-s.d(fake)).mean().backward()
+            first.step()
+            last.step()
+
+    ours = script()
+    with gandiag.watch(ours.g, ours.d, run_dir=tmp_path / "run", techniques=["n_critic:n=3", "ema"]) as run:
+        train(loop, ours)
+    assert run.interventions.counts["ema"] == len(ours.batches) // 3

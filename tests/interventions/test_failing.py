@@ -26,7 +26,9 @@ def test_the_training_is_stopped(tmp_path: Path) -> None:
             run.techniques[0].d_loss = lambda batch: broken() if batch.step == 20 else None
             train(loop, ours)
 
-    with pytest.raises(TechniqueRefused, match=r"r1 and ema cannot be kept on.*broken on purpose.*run it without"):
+    with pytest.raises(
+        TechniqueRefused, match=r"r1 and ema cannot be kept on.*broken on purpose.*\.py, .*, line \d+.*run it without"
+    ):
         training()
     found = RunReader(tmp_path / "run")
     assert any("broken on purpose" in text for text in found.info.blind_spots)

@@ -115,7 +115,7 @@ def test_a_weak_latent_among_strong_noise_is_small():
     follow = linear()
     for part in (0.5, 0.05):
         asked = latent_sensitivity_of(lambda z, part=part: part * follow(z) + 3 * torch.randn(len(z), 5), latents())
-        assert part / 6 < asked.relative < part
+        assert part / 6 < asked.relative < 1.2 * part  # over 300 seeds: 0.78 to 1.01 of it
 
 
 def test_data_tell_a_collapse_to_a_point():
