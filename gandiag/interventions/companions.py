@@ -27,13 +27,15 @@ class Companions:
         self._sources: dict[int, list[int]] = {}
 
     def learn(self, pair: Pair, made: Sequence[Call]) -> None:
-        """Look at D's call on a fake batch, and at the call of G that has made it.
+        """Look at D's call on a fake batch, and at the call of G that has made it, until D's arguments are found.
+
+        Not at each step: to compare values is to wait for the device.
 
         Args:
             pair: what D has just seen.
             made: the last call of each G, for fakes that were found by value: then nothing else is known of their call.
         """
-        of_d = beside(pair.fake_call)
+        of_d = beside(pair.fake_call) if id(pair.fake_call.unit) not in self._sources else []
         if not of_d:
             return
         for call in [*(t.call for t in pair.fake_call.sources if t is not None), *made]:

@@ -114,8 +114,12 @@ def test_a_weak_latent_among_strong_noise_is_small():
     """What part of the diversity comes from the latent is about the value that it has."""
     follow = linear()
     for part in (0.5, 0.05):
-        asked = latent_sensitivity_of(lambda z, part=part: part * follow(z) + 3 * torch.randn(len(z), 5), latents())
-        assert part / 6 < asked.relative < 1.2 * part  # over 300 seeds: 0.78 to 1.01 of it
+        draws = []
+        for seed in range(10):  # one draw of the noise in sixty would read 1 % more than the part
+            torch.manual_seed(seed)
+            asked = latent_sensitivity_of(lambda z, part=part: part * follow(z) + 3 * torch.randn(len(z), 5), latents())
+            draws.append(asked.relative)
+        assert part / 6 < sum(draws) / len(draws) < part
 
 
 def test_data_tell_a_collapse_to_a_point():
